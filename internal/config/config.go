@@ -1,0 +1,121 @@
+// Package config is the one table of what a user may set: its name is the
+// flag, the key in the YAML file and, in capitals, the environment variable.
+// Flags win over the environment, the environment over the file, the file over
+// the defaults. Problems are collected, each with its place, its reason and its
+// remedy. The package opens no sensor and starts nothing, and no other package
+// but the command reads it.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"noether/internal/linux"
+)
+
+// Config is what the settings say. The zero value is of no use: start with Default.
+type Config struct {
+	File string // the YAML file itself; only a flag or the environment names it
+
+	Listen       string // host:port
+	AllowedHosts []string
+	WebConfig    string // a web configuration file of Prometheus' exporter-toolkit
+
+	Interval     time.Duration
+	KeepFinished time.Duration
+	NodeName     string
+	Stdout, JSON bool
+
+	Root, Proc, Sys, Cgroup string
+
+	Sensors   []string
+	Usage     string
+	Policy    string
+	Processes Processes
+	Model     Model
+
+	LogLevel  slog.Level
+	LogFormat string
+}
+
+// Processes says which processes get a series of their own: none, the Top ones of each tick, or All.
+type Processes struct {
+	All bool
+	Top int
+}
+
+// Off reports that processes are not looked at.
+func (p Processes) Off() bool { return !p.All && p.Top == 0 }
+
+// String returns the form that the setting is written in.
+func (p Processes) String() string {
+	switch {
+	case p.All:
+		return "all"
+	case p.Top > 0:
+		return fmt.Sprintf("top:%d", p.Top)
+	default:
+		return "off"
+	}
+}
+
+// Model is what a user knows better than the model's table; zero means not said.
+type Model struct {
+	IdleWatts, MaxWatts, TDPWatts float64
+}
+
+// Default returns the settings of a user who says nothing.
+func Default() Config {
+	return Config{
+		Listen:       "127.0.0.1:9877",
+		Interval:     5 * time.Second,
+		KeepFinished: 10 * time.Minute,
+		Root:         "/",
+		Sensors:      []string{"auto"},
+		Usage:        "auto",
+		Policy:       "utilisation",
+		Processes:    Processes{Top: 100},
+		LogLevel:     slog.LevelInfo,
+		LogFormat:    "text",
+	}
+}
+
+// FS returns where the kernel's file systems are: below Root, unless said one by one.
+func (c *Config) FS() linux.FS {
+	fs := linux.Under(c.Root)
+	if c.Proc != "" {
+		fs.Proc = filepath.Clean(c.Proc)
+	}
+	if c.Sys != "" {
+		fs.Sys = filepath.Clean(c.Sys)
+	}
+	if c.Cgroup != "" {
+		fs.Cgroup = filepath.Clean(c.Cgroup)
+	}
+	return fs
+}
+
+// validate finds what is wrong between settings; each alone was checked when it was set.
+func (c *Config) validate() (problems []Problem) {
+	if least := 2 * c.Interval; c.KeepFinished < least {
+		problems = append(problems, Problem{Name: "keep-finished", Value: shortDuration(c.KeepFinished),
+			Text: fmt.Sprintf("is shorter than two ticks of interval %s: set it to %s or more, else a finished workload can vanish before it is scraped", shortDuration(c.Interval), shortDuration(least))})
+	}
+	if m := c.Model; m.IdleWatts > 0 && m.MaxWatts > 0 && m.IdleWatts > m.MaxWatts {
+		problems = append(problems, Problem{Name: "model.idle-watts", Value: formatFloat(m.IdleWatts),
+			Text: fmt.Sprintf("is more than model.max-watts %s: the idle machine cannot use more than the busy one", formatFloat(m.MaxWatts))})
+	}
+	if m := c.Model; m.TDPWatts > 0 && (m.IdleWatts > 0 || m.MaxWatts > 0) {
+		problems = append(problems, Problem{Name: "model.tdp-watts", Value: formatFloat(m.TDPWatts),
+			Text: "stands beside model.idle-watts or model.max-watts: say the processor's TDP or the machine's own watts, not both"})
+	}
+	if len(c.Sensors) > 1 && slices.Contains(c.Sensors, "auto") {
+		problems = append(problems, Problem{Name: "sensor", Value: strings.Join(c.Sensors, ","),
+			Text: "auto chooses by itself: name sensors, or auto, not both"})
+	}
+	return problems
+}

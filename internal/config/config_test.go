@@ -1,0 +1,204 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected messages and docs/config.md")
+
+// load runs Load with a command line and an environment.
+func load(t *testing.T, args, environ []string) (Config, []string, error) {
+	t.Helper()
+	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	flags := Register(set)
+	if err := set.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return Load(flags, environ)
+}
+
+func TestNothingSaidIsDefault(t *testing.T) {
+	got, warnings, err := load(t, nil, []string{"HOME=/root", "NOETHER_INTERVAL="})
+	if err != nil || len(warnings) != 0 {
+		t.Fatal(warnings, err)
+	}
+	if diff := cmp.Diff(Default(), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "noether.yml")
+	if err := os.WriteFile(file, []byte("interval: 1s\nusage: cgroup\nsensor: [powercap, model]\npolicy: proportional\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := load(t,
+		[]string{"--interval=3s", "--sensor=model", "--stdout"},
+		[]string{"NOETHER_CONFIG=" + file, "NOETHER_INTERVAL=2s", "NOETHER_USAGE=procfs", "NOETHER_SENSOR=powercap"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.File, want.Interval, want.Usage, want.Policy, want.Sensors, want.Stdout = file, 3*time.Second, "procfs", "proportional", []string{"model"}, true
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestGoodFile(t *testing.T) {
+	got, _, err := load(t, []string{"--config", "testdata/good.yml"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.File, want.Listen, want.Interval, want.KeepFinished = "testdata/good.yml", "127.0.0.1:9900", time.Second, 30*time.Minute
+	want.Processes, want.Sensors, want.AllowedHosts = Processes{}, []string{"powercap", "model"}, []string{"noether.internal"}
+	want.LogLevel, want.LogFormat, want.Stdout, want.NodeName = -4, "json", true, "17"
+	want.Model = Model{IdleWatts: 38, MaxWatts: 145.5}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Each bad file has the whole expected message beside it.
+func TestBadFiles(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bad.yml")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yml"), func(t *testing.T) {
+			_, _, err := load(t, []string{"--config", file}, nil)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			golden(t, strings.TrimSuffix(file, ".yml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-update rewrites it):\n%s", name, diff)
+	}
+}
+
+func TestAllProblemsAtOnceWhereverTheyAre(t *testing.T) {
+	_, warnings, err := load(t,
+		[]string{"--interval=5", "--processes=some", "--config", "testdata/absent.yml"},
+		[]string{"NOETHER_LISTEN=9877", "NOETHER_SENSORS=model", "NOETHER_PORT=tcp://10.0.0.1:9877", "NOETHER_AGENT_SERVICE_HOST=10.0.0.1", "NOETHER_PORT_9877_TCP_ADDR=10.0.0.1"})
+	want := `testdata/absent.yml: cannot be read: no such file or directory
+NOETHER_LISTEN: "9877" has no host: write 127.0.0.1:9877, or :9877 for every interface
+--interval: "5" has no unit: write 5s for seconds
+--processes: "some" is not off, all or top:N with N from 1 to 100000: write it like top:20`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	if diff := cmp.Diff([]string{"NOETHER_SENSORS is no setting and is ignored: did you mean NOETHER_SENSOR?"}, warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEverySettingHasOneNameOneVariableAndAnExampleThatWorks(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range Table() {
+		if seen[s.Name] || seen[s.Env()] {
+			t.Errorf("%s or %s stands twice", s.Name, s.Env())
+		}
+		seen[s.Name], seen[s.Env()] = true, true
+		if s.Name == "config" {
+			continue
+		}
+		c, _, err := load(t, nil, []string{s.Env() + "=" + s.Example})
+		if err != nil {
+			t.Errorf("example of %s: %v", s.Name, err)
+		}
+		if got := s.get(&c); got == s.Default() || got != s.Example {
+			t.Errorf("%s set to %q reads %q, default %q", s.Name, s.Example, got, s.Default())
+		}
+	}
+}
+
+func TestOnlyNamedFlagsAreRegistered(t *testing.T) {
+	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	Register(set, "sensor")
+	if set.Lookup("sensor") == nil || set.Lookup("listen") != nil {
+		t.Error("flags are not those named")
+	}
+}
+
+func TestKernelPaths(t *testing.T) {
+	c, _, err := load(t, []string{"--root=/host", "--sysfs=/other/sys"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := c.FS()
+	if diff := cmp.Diff([]string{"/host/proc", "/other/sys", "/host/sys/fs/cgroup"}, []string{fs.Proc, fs.Sys, fs.Cgroup}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"interval", "listen", "log.level"}
+	for word, want := range map[string]string{"intervall": "interval", "lsiten": "listen", "log.levle": "log.level", "store.path": "", "": ""} {
+		if got := nearest(word, known); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestReferencePage(t *testing.T) {
+	golden(t, filepath.Join("..", "..", "docs", "config.md"), Reference())
+}
+
+// A file is either understood or complained about, and a complaint about its
+// content has a line of the file.
+func FuzzFile(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.yml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("log: &l {level: debug}\nmodel: *l\n"))
+	table := Table()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		found, problems := parse("f.yml", content, table)
+		for _, p := range problems {
+			if p.Text == "" || p.Source == "" {
+				t.Errorf("problem without a text: %+v", p)
+			}
+		}
+		for _, x := range found {
+			if x.line < 1 || x.line > strings.Count(string(content), "\n")+1 {
+				t.Errorf("%s stands on line %d", x.setting.Name, x.line)
+			}
+			c := Default()
+			_ = x.setting.set(&c, x.texts)
+		}
+	})
+}

@@ -1,0 +1,325 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is the type of a setting's value.
+type Kind uint8
+
+// The kinds of value.
+const (
+	Text Kind = iota
+	Bool
+	Number
+	List // several texts: a repeated flag, a YAML sequence, commas in the environment
+)
+
+// Setting is one line of the table. It is immutable and holds no value.
+type Setting struct {
+	Name    string // the flag and the YAML key
+	Kind    Kind
+	Form    string // of the value, for help: DURATION, auto|bpf
+	Help    string // one sentence without its full stop
+	Example string // a value other than the default
+	set     func(c *Config, texts []string) error
+	get     func(c *Config) string
+}
+
+// Env returns the environment variable of the setting.
+func (s *Setting) Env() string {
+	return envPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(s.Name))
+}
+
+// Default returns the default as it would be written.
+func (s *Setting) Default() string {
+	c := Default()
+	return s.get(&c)
+}
+
+const envPrefix = "NOETHER_"
+
+// Bounds of the settings that have some.
+const (
+	minInterval = 100 * time.Millisecond
+	maxInterval = 5 * time.Minute
+	maxKeep     = 24 * time.Hour
+	maxTop      = 100_000
+	maxWatts    = 1_000_000
+)
+
+// Table returns every setting, in the order in which help shows them.
+func Table() []Setting {
+	return []Setting{
+		text("config", "FILE", "read settings from this YAML file", "/etc/noether/noether.yml",
+			func(c *Config) *string { return &c.File }, nil),
+		text("listen", "HOST:PORT", "address of the metrics; port 0 takes a free one", ":9877",
+			func(c *Config) *string { return &c.Listen }, checkListen),
+		text("web.config-file", "FILE", "TLS and basic auth, in the format of Prometheus' exporter-toolkit", "/etc/noether/web.yml",
+			func(c *Config) *string { return &c.WebConfig }, nil),
+		list("web.allowed-hosts", "HOST", "further names that a Host header may have while listening on loopback", "noether.internal",
+			func(c *Config) *[]string { return &c.AllowedHosts }),
+		duration("interval", "time from one tick to the next", "1s", minInterval, maxInterval,
+			func(c *Config) *time.Duration { return &c.Interval }),
+		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 2*minInterval, maxKeep,
+			func(c *Config) *time.Duration { return &c.KeepFinished }),
+		processes(),
+		list("sensor", "auto|NAME", "where joules come from; repeat it to use several", "powercap",
+			func(c *Config) *[]string { return &c.Sensors }),
+		text("usage", "auto|bpf|cgroup|procfs", "where CPU time comes from", "procfs",
+			func(c *Config) *string { return &c.Usage }, oneOf("auto", "bpf", "cgroup", "procfs")),
+		text("policy", "utilisation|proportional", "how energy is divided", "proportional",
+			func(c *Config) *string { return &c.Policy }, checkPolicy),
+		text("node-name", "NAME", "value of the label node on every family; without it there is no such label", "rack4-17",
+			func(c *Config) *string { return &c.NodeName }, checkNodeName),
+		text("root", "DIR", "where the machine's /proc, /sys and /sys/fs/cgroup are found", "/host",
+			func(c *Config) *string { return &c.Root }, notEmpty),
+		text("procfs", "DIR", "where /proc is found, if not below root", "/host/proc",
+			func(c *Config) *string { return &c.Proc }, nil),
+		text("sysfs", "DIR", "where /sys is found, if not below root", "/host/sys",
+			func(c *Config) *string { return &c.Sys }, nil),
+		text("cgroupfs", "DIR", "where /sys/fs/cgroup is found, if not below root; it does not follow sysfs", "/host/sys/fs/cgroup",
+			func(c *Config) *string { return &c.Cgroup }, nil),
+		watts("model.idle-watts", "what this whole machine uses when idle, for the model", "38",
+			func(c *Config) *float64 { return &c.Model.IdleWatts }),
+		watts("model.max-watts", "what this whole machine uses when busy, for the model", "145",
+			func(c *Config) *float64 { return &c.Model.MaxWatts }),
+		watts("model.tdp-watts", "thermal design power of the processors, for the model", "65",
+			func(c *Config) *float64 { return &c.Model.TDPWatts }),
+		boolean("stdout", "also print a table on standard output after each tick",
+			func(c *Config) *bool { return &c.Stdout }),
+		boolean("json", "also print a line of JSON on standard output after each tick, instead of the table",
+			func(c *Config) *bool { return &c.JSON }),
+		logLevel(),
+		text("log.format", "text|json", "form of the log on standard error", "json",
+			func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json")),
+	}
+}
+
+func last(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	return texts[len(texts)-1]
+}
+
+func text(name, form, help, example string, field func(*Config) *string, check func(string) error) Setting {
+	return Setting{
+		Name: name, Form: form, Help: help, Example: example,
+		set: func(c *Config, texts []string) error {
+			v := last(texts)
+			if check != nil {
+				if err := check(v); err != nil {
+					return err
+				}
+			}
+			*field(c) = v
+			return nil
+		},
+		get: func(c *Config) string { return *field(c) },
+	}
+}
+
+func list(name, form, help, example string, field func(*Config) *[]string) Setting {
+	return Setting{
+		Name: name, Kind: List, Form: form, Help: help, Example: example,
+		set: func(c *Config, texts []string) error {
+			var items []string
+			for _, t := range texts {
+				for item := range strings.SplitSeq(t, ",") {
+					item = strings.TrimSpace(item)
+					if item == "" {
+						return fmt.Errorf("has an empty item: write %s, or leave the setting out", example)
+					}
+					if !slices.Contains(items, item) {
+						items = append(items, item)
+					}
+				}
+			}
+			if len(items) == 0 {
+				return fmt.Errorf("is an empty list: write %s, or leave the setting out", example)
+			}
+			*field(c) = items
+			return nil
+		},
+		get: func(c *Config) string { return strings.Join(*field(c), ",") },
+	}
+}
+
+func boolean(name, help string, field func(*Config) *bool) Setting {
+	return Setting{
+		Name: name, Kind: Bool, Help: help, Example: "true",
+		set: func(c *Config, texts []string) error {
+			switch last(texts) {
+			case "true":
+				*field(c) = true
+			case "false":
+				*field(c) = false
+			default:
+				return errors.New("is not true or false")
+			}
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatBool(*field(c)) },
+	}
+}
+
+func duration(name, help, example string, least, most time.Duration, field func(*Config) *time.Duration) Setting {
+	return Setting{
+		Name: name, Form: "DURATION", Help: fmt.Sprintf("%s (%s to %s)", help, shortDuration(least), shortDuration(most)), Example: example,
+		set: func(c *Config, texts []string) error {
+			v := last(texts)
+			d, err := time.ParseDuration(v)
+			switch {
+			case err != nil && isNumber(v):
+				return fmt.Errorf("has no unit: write %ss for seconds", v)
+			case err != nil:
+				return fmt.Errorf("is not a duration: write it like %s", example)
+			case d < least || d > most:
+				return fmt.Errorf("is out of range: choose %s to %s", shortDuration(least), shortDuration(most))
+			}
+			*field(c) = d
+			return nil
+		},
+		get: func(c *Config) string { return shortDuration(*field(c)) },
+	}
+}
+
+// shortDuration drops the zero minutes and seconds of time.Duration's form: 10m, not 10m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
+func formatFloat(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+
+func watts(name, help, example string, field func(*Config) *float64) Setting {
+	return Setting{
+		Name: name, Kind: Number, Form: "WATTS", Help: help, Example: example,
+		set: func(c *Config, texts []string) error {
+			v, err := strconv.ParseFloat(last(texts), 64)
+			switch {
+			case err != nil || math.IsNaN(v) || math.IsInf(v, 0):
+				return fmt.Errorf("is not a number of watts: write it like %s", example)
+			case v <= 0 || v > maxWatts:
+				return fmt.Errorf("is out of range: choose more than 0 and at most %d watts", maxWatts)
+			}
+			*field(c) = v
+			return nil
+		},
+		get: func(c *Config) string {
+			if *field(c) == 0 {
+				return ""
+			}
+			return formatFloat(*field(c))
+		},
+	}
+}
+
+func processes() Setting {
+	return Setting{
+		Name: "processes", Form: "off|top:N|all", Help: "which processes get a series of their own", Example: "top:20",
+		set: func(c *Config, texts []string) error {
+			v := last(texts)
+			switch v {
+			case "off":
+				c.Processes = Processes{}
+				return nil
+			case "all":
+				c.Processes = Processes{All: true}
+				return nil
+			}
+			count, ok := strings.CutPrefix(v, "top:")
+			n, err := strconv.Atoi(count)
+			if !ok || err != nil || n < 1 || n > maxTop {
+				return fmt.Errorf("is not off, all or top:N with N from 1 to %d: write it like top:20", maxTop)
+			}
+			c.Processes = Processes{Top: n}
+			return nil
+		},
+		get: func(c *Config) string { return c.Processes.String() },
+	}
+}
+
+func logLevel() Setting {
+	levels := []string{"debug", "info", "warn", "error"}
+	return Setting{
+		Name: "log.level", Form: strings.Join(levels, "|"), Help: "least important message that is logged", Example: "debug",
+		set: func(c *Config, texts []string) error {
+			if err := oneOf(levels...)(last(texts)); err != nil {
+				return err
+			}
+			return c.LogLevel.UnmarshalText([]byte(last(texts)))
+		},
+		get: func(c *Config) string { return strings.ToLower(slog.Level.String(c.LogLevel)) },
+	}
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(s string) error {
+		if slices.Contains(words, s) {
+			return nil
+		}
+		if hint := didYouMean(s, words); hint != "" {
+			return fmt.Errorf("is not one of %s: %s", strings.Join(words, ", "), hint)
+		}
+		return fmt.Errorf("is not one of %s", strings.Join(words, ", "))
+	}
+}
+
+func checkPolicy(s string) error {
+	if s == "calibrated" {
+		return errors.New("is not available yet: choose utilisation or proportional")
+	}
+	return oneOf("utilisation", "proportional")(s)
+}
+
+func notEmpty(s string) error {
+	if s == "" {
+		return errors.New("is empty: name a directory, / for this machine")
+	}
+	return nil
+}
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		if n, perr := strconv.Atoi(s); perr == nil {
+			return fmt.Errorf("has no host: write 127.0.0.1:%d, or :%d for every interface", n, n)
+		}
+		return errors.New("is not HOST:PORT: write it like 127.0.0.1:9877")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return errors.New("has no port from 0 to 65535: write it like 127.0.0.1:9877")
+	}
+	return nil
+}
+
+func checkNodeName(s string) error {
+	if len(s) > 253 {
+		return errors.New("is longer than 253 bytes")
+	}
+	if strings.ToValidUTF8(s, "") != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("has a byte that is not printable text")
+	}
+	return nil
+}
