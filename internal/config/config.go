@@ -99,12 +99,17 @@ func (c *Config) FS() linux.FS {
 	return fs
 }
 
+// warnings are what looks like a mistake between settings but harms nothing.
+func (c *Config) warnings() (warnings []string) {
+	if least := 2 * c.Interval; c.KeepFinished < least {
+		warnings = append(warnings, fmt.Sprintf("keep-finished %s is shorter than two ticks of interval %s: what has ended is kept for %s, else it could vanish before it is scraped",
+			shortDuration(c.KeepFinished), shortDuration(c.Interval), shortDuration(least)))
+	}
+	return warnings
+}
+
 // validate finds what is wrong between settings; each alone was checked when it was set.
 func (c *Config) validate() (problems []Problem) {
-	if least := 2 * c.Interval; c.KeepFinished < least {
-		problems = append(problems, Problem{Name: "keep-finished", Value: shortDuration(c.KeepFinished),
-			Text: fmt.Sprintf("is shorter than two ticks of interval %s: set it to %s or more, else a finished workload can vanish before it is scraped", shortDuration(c.Interval), shortDuration(least))})
-	}
 	if m := c.Model; m.IdleWatts > 0 && m.MaxWatts > 0 && m.IdleWatts > m.MaxWatts {
 		problems = append(problems, Problem{Name: "model.idle-watts", Value: formatFloat(m.IdleWatts),
 			Text: fmt.Sprintf("is more than model.max-watts %s: the idle machine cannot use more than the busy one", formatFloat(m.MaxWatts))})

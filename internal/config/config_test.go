@@ -117,6 +117,14 @@ NOETHER_LISTEN: "9877" has no host: write 127.0.0.1:9877, or :9877 for every int
 	}
 }
 
+func TestTooShortKeepFinishedIsAWarning(t *testing.T) {
+	_, warnings, err := load(t, []string{"--keep-finished=1s"}, nil)
+	want := []string{"keep-finished 1s is shorter than two ticks of interval 5s: what has ended is kept for 10s, else it could vanish before it is scraped"}
+	if diff := cmp.Diff(want, warnings); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
 func TestEverySettingHasOneNameOneVariableAndAnExampleThatWorks(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range Table() {

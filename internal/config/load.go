@@ -124,7 +124,7 @@ func Load(flags *Flags, environ []string) (c Config, warnings []string, err erro
 	if len(problems) > 0 {
 		return c, warnings, &Error{problems}
 	}
-	return c, warnings, nil
+	return c, append(warnings, c.warnings()...), nil
 }
 
 // unknownVariables names the NOETHER_ variables that no setting has. Those

@@ -69,7 +69,7 @@ func Table() []Setting {
 			func(c *Config) *[]string { return &c.AllowedHosts }),
 		duration("interval", "time from one tick to the next", "1s", minInterval, maxInterval,
 			func(c *Config) *time.Duration { return &c.Interval }),
-		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 2*minInterval, maxKeep,
+		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 0, maxKeep,
 			func(c *Config) *time.Duration { return &c.KeepFinished }),
 		processes(),
 		list("sensor", "auto|NAME", "where joules come from; repeat it to use several", "powercap",

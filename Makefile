@@ -1,0 +1,113 @@
+# make            lint and test
+# make help       every target
+#
+# Nothing here runs sudo: where a target needs root it says so and what is lost without.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/noether
+GO      := go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+GOLANGCI         := $(CACHE)/golangci-lint-2.15.0/golangci-lint
+GOLICENSES       := $(CACHE)/go-licenses-1.6.0/go-licenses
+ALLOWED_LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
+
+# Packages with whole-machine tests have targets of their own.
+UNIT := $(GO) list ./... | grep -v -e /test/e2e -e /test/bench
+
+FUZZTIME ?= 30s
+BENCH    ?= .
+COUNT    ?= 6
+
+.DEFAULT_GOAL := all
+.PHONY: all help build run test race fuzz bench lint generate e2e cross licences check-go promtool
+
+all: lint test ## lint and test (the default)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check-go:
+	@command -v $(GO) >/dev/null || { echo "Go is not installed: see https://go.dev/dl (Debian: apt-get install golang-go), 1.26 or newer"; exit 1; }
+
+build: check-go ## the binary, bin/noether: static, nothing but Go needed
+	@$(BUILD) -o bin/noether ./cmd/noether
+	@echo "built bin/noether $(VERSION)"
+
+run: build ## build and start the agent on this machine: http://127.0.0.1:9877/metrics
+	@if [ "$$(id -u)" != 0 ]; then \
+	  echo "not root: the processor's energy counters and BPF are closed to this user."; \
+	  echo "  What is lost, and what mends it: bin/noether check"; \
+	  echo "  To see everything:               sudo bin/noether agent"; \
+	fi
+	exec bin/noether agent $(ARGS)
+
+promtool:
+	@if command -v promtool >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing the Debian package prometheus, for promtool and a real Prometheus to scrape with"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
+	else \
+	  echo "promtool is not installed: its checks are skipped (as root: apt-get install prometheus)"; \
+	fi
+	@[ "$$(id -u)" = 0 ] || echo "not root: tests of BPF, real cgroups and real sensors are skipped, each with its reason (go test -v shows it)"
+
+test: check-go promtool ## vet, and the unit tests in random order; with the race detector where gcc is there
+	$(GO) vet ./...
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v gcc >/dev/null; then race=-race; \
+	else race=; echo "no C compiler: the race detector stays off (Debian: apt-get install gcc libc6-dev)"; fi; \
+	set -x; $(GO) test $$race -shuffle=on $$($(UNIT))
+
+race: check-go ## the unit tests with the race detector, three times
+	$(GO) test -race -shuffle=on -count=3 $$($(UNIT))
+
+fuzz: check-go ## every fuzz target for FUZZTIME (30s)
+	@grep -rEo --include=*_test.go '^func Fuzz[A-Za-z0-9_]+' internal cmd test | while IFS=: read -r file func; do \
+	  name=$${func#func }; echo "$$name in $$(dirname $$file), $(FUZZTIME)"; \
+	  out=$$($(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) </dev/null 2>&1) || { echo "$$out"; exit 1; }; \
+	  echo "$$out" | tail -n 1; \
+	done
+
+bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs/performance.md
+	$(GO) run ./test/bench $(ARGS)
+
+e2e: check-go promtool ## the real binary, on simulated machines and on this one
+	$(GO) test -count=1 -timeout 20m ./test/e2e/...
+
+lint: check-go $(GOLANGCI) ## golangci-lint, gofumpt, go fix, module files, licences
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run ./...
+	@bad=$$($(TOOL) gofumpt -l -extra $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make generate does it): $$bad"; exit 1; }
+	@diff=$$($(GO) fix -diff ./... 2>&1) || { echo "$$diff"; echo "go fix would change this: run go fix ./..."; exit 1; }
+	$(GO) mod verify
+	@$(MAKE) licences
+
+licences: $(GOLICENSES) ## every dependency has a licence of the list
+	@$(GOLICENSES) check --allowed_licenses=$(ALLOWED_LICENSES) ./cmd/... 2>&1 | { grep -v -e 'contains non-Go code' -e '^W' || true; }
+	@echo "licences: all of $(ALLOWED_LICENSES)"
+
+generate: check-go ## everything that is generated; fails if the tree then differs from what is committed
+	@$(TOOL) gofumpt -w -extra $$(git ls-files '*.go')
+	$(GO) generate ./...
+	@set -x; $(GO) test $$(grep -rl --include=*_test.go 'flag.Bool("update"' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+	git diff --exit-code
+
+cross: check-go ## static binaries and compiled tests for amd64 and arm64
+	@for arch in amd64 arm64; do \
+	  echo "bin/noether-linux-$$arch"; \
+	  GOOS=linux GOARCH=$$arch $(BUILD) -o bin/noether-linux-$$arch ./cmd/noether; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) vet ./...; \
+	done
+
+$(GOLANGCI):
+	@echo "building golangci-lint v2.15.0 into $(@D), once; this takes some minutes"
+	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+$(GOLICENSES):
+	@echo "building go-licenses v1.6.0 into $(@D), once"
+	GOBIN=$(@D) $(GO) install github.com/google/go-licenses@v1.6.0
