@@ -152,13 +152,24 @@ const (
 	Gauge               // power now, in microwatts
 )
 
+// DieRule says how the counters of the dies of one socket relate.
+type DieRule uint8
+
+// The rules.
+const (
+	DiesUnknown DieRule = iota // nobody knows: the counters themselves will show
+	DiesAdd                    // each die has a counter of its own (Intel)
+	DiesRepeat                 // each die shows the one counter of the socket (AMD, Hygon)
+)
+
 // Zone is one meter of a sensor. It is fixed once the sensor is open.
 type Zone struct {
 	Sensor  string // the sensor's name: powercap, model
 	Name    string // as the hardware calls it: package-0, dram, psys
 	Domain  Domain
-	Socket  int    // physical package, -1 when it belongs to none
-	Die     int    // die of a multi-die package, -1 when there is none
+	Socket  int // physical package, -1 when it belongs to none
+	Die     int // die of a multi-die package, -1 when there is none
+	Dies    DieRule
 	Path    string // where it is read, for people
 	Kind    Kind
 	Quality Quality
