@@ -1,0 +1,193 @@
+// Package agent is the tick: one goroutine that reads the sensors and who ran,
+// divides the energy of the time between, and publishes the result as an
+// immutable snapshot. Data never flows back: nothing that reads snapshots can
+// start or delay a tick.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"noether/internal/attribution"
+	"noether/internal/probe"
+	"noether/internal/sensor"
+	"noether/internal/snapshot"
+	"noether/internal/usage"
+	"noether/internal/workload"
+)
+
+// Options is everything an agent is made of. The agent takes over the sensors
+// and the usage source: it closes them when Close is called.
+type Options struct {
+	Config
+	Sensors  []sensor.Sensor
+	Verdicts []probe.Verdict // of all sensors that were tried, for the snapshot
+	Usage    usage.Source
+	Owners   Owners
+	Clock    Clock
+	Log      *slog.Logger
+	// OnTick is called with every new snapshot on the agent's goroutine; it
+	// must not block. It may be nil.
+	OnTick func(*snapshot.Snapshot)
+}
+
+// Agent measures one machine. Run and Tick are for one goroutine; Snapshot
+// may be called from any.
+type Agent struct {
+	opts   Options
+	meter  *meter
+	books  *books
+	usage  workload.Usage
+	start  time.Time
+	latest atomic.Pointer[snapshot.Snapshot]
+
+	seq       uint64
+	last      time.Duration // monotonic time of the last tick
+	suspended time.Duration // boot time less monotonic time, as last seen
+	cpu       time.Duration // of all ticks so far
+	missed    uint64
+	usageErr  bool // the last read of usage failed, as logged
+	broken    bool // the books did not balance, as logged
+}
+
+// New returns an agent that has not read anything yet.
+func New(o Options) (*Agent, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	policy, err := attribution.ByName(o.Policy)
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{
+		opts:  o,
+		meter: newMeter(o.Sensors, o.Log),
+		books: newBooks(o.Config, policy, o.Owners),
+	}, nil
+}
+
+// Snapshot returns the outcome of the latest tick, nil before the first one.
+func (a *Agent) Snapshot() *snapshot.Snapshot { return a.latest.Load() }
+
+// Close closes the usage source and the sensors, in the reverse order of their use.
+func (a *Agent) Close() error { return errors.Join(a.opts.Usage.Close(), a.meter.close()) }
+
+// firstTick is when the first snapshot appears, if the interval is longer:
+// nobody likes to wait for a page.
+const firstTick = time.Second
+
+// Run takes the baseline and then ticks until ctx is done. Counters are read
+// more often than the interval where they could wrap unseen.
+func (a *Agent) Run(ctx context.Context) error {
+	runtime.LockOSThread() // CPU time is counted per thread
+	defer runtime.UnlockOSThread()
+
+	a.Baseline(ctx)
+	every := a.meter.readEvery(a.opts.Interval)
+	next := a.last + min(a.opts.Interval, firstTick)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := a.opts.Clock.Mono()
+		timer.Reset(max(min(next-now, every), 0))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		now = a.opts.Clock.Mono()
+		if now < next {
+			a.meter.read(ctx, now)
+			continue
+		}
+		a.Tick(ctx)
+		if late := (now - next) / a.opts.Interval; late > 0 {
+			a.missed += uint64(late)
+			next += late * a.opts.Interval
+		}
+		next += a.opts.Interval
+	}
+}
+
+// Baseline reads everything once so that the next Tick has something to
+// subtract from. Run does it by itself.
+func (a *Agent) Baseline(ctx context.Context) {
+	a.start = a.opts.Clock.Wall()
+	a.last = a.opts.Clock.Mono()
+	a.suspended = a.opts.Clock.Boot() - a.last
+	a.meter.read(ctx, a.last)
+	a.meter.take(a.last)
+	a.readUsage(ctx)
+	a.books.enter(&a.usage, nil, a.last)
+}
+
+// Tick closes the time since the last Tick or Baseline, divides its energy
+// and publishes the snapshot. Run does it by itself.
+func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
+	clock := &a.opts.Clock
+	began, cpu := clock.Mono(), clock.CPU()
+	if skew := clock.Boot() - began; skew-a.suspended > minSuspend {
+		a.opts.Log.Info("the machine was suspended: energy counters start anew",
+			slog.Duration("suspended", (skew-a.suspended).Round(time.Millisecond)))
+		a.meter.reset()
+		a.suspended = skew
+	}
+	a.meter.read(ctx, began)
+	a.readUsage(ctx)
+	busy := a.books.enter(&a.usage, a.meter.take(began), began)
+	elapsed := began - a.last
+	a.last = began
+	a.seq++
+
+	s := a.books.snapshot()
+	s.Seq, s.Start, s.Time, s.Elapsed, s.Node = a.seq, a.start, clock.Wall(), elapsed, a.opts.NodeName
+	s.CPU, s.Busy = a.usage.CPU, busy
+	s.Sensors = a.opts.Verdicts
+	s.Zones = append([]snapshot.Zone(nil), a.meter.zones...)
+	a.cpu += clock.CPU() - cpu
+	s.Self.Usage = a.opts.Usage.Name()
+	s.Self.Policy = a.opts.Policy
+	s.Self.TickDuration = clock.Mono() - began
+	s.Self.TickCPU = a.cpu
+	s.Self.DroppedExits = a.usage.Dropped
+	s.Self.MissedTicks = a.missed
+	if s.Self.Imbalance != 0 && !a.broken {
+		a.broken = true
+		a.opts.Log.Error("the books do not balance: this is a bug, please report it",
+			slog.Int64("imbalance_microjoules", int64(s.Self.Imbalance)))
+	}
+	a.latest.Store(s)
+	if a.opts.OnTick != nil {
+		a.opts.OnTick(s)
+	}
+	return s
+}
+
+// readUsage fills a.usage. What could not be read is nobody's.
+func (a *Agent) readUsage(ctx context.Context) {
+	a.usage.Reset()
+	err := guardedUsage(ctx, a.opts.Usage, &a.usage)
+	if failed := err != nil; failed != a.usageErr {
+		a.usageErr = failed
+		if failed {
+			a.opts.Log.Error("reading who ran: energy is unattributed until it works again", slog.Any("error", err))
+		} else {
+			a.opts.Log.Info("reading who ran works again")
+		}
+	}
+}
+
+// guardedUsage turns a panic of the source into its failure.
+func guardedUsage(ctx context.Context, s usage.Source, dst *workload.Usage) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("read usage: panic: %v", p)
+		}
+	}()
+	return s.Read(ctx, dst)
+}
