@@ -1,0 +1,107 @@
+package export
+
+import (
+	"noether/internal/snapshot"
+	"noether/internal/workload"
+)
+
+// ledger describes a list of accounts: what its families are called and labelled.
+type ledger struct {
+	name   string
+	of     string // completes "Energy used by …"
+	labels []string
+	list   func(*snapshot.Snapshot) []snapshot.Account
+	owner  func(*Table, *workload.Owner)
+	cpu    bool // it has the family _cpu_seconds_total
+}
+
+func ledgers() []ledger {
+	return []ledger{
+		{
+			"pod", "each pod, all its containers included",
+			[]string{"namespace", "pod", "pod_uid", "workload_kind", "workload"},
+			func(s *snapshot.Snapshot) []snapshot.Account { return s.Pods },
+			func(t *Table, o *workload.Owner) {
+				t.text("namespace", o.Pod.Namespace)
+				t.text("pod", o.Pod.Name)
+				t.text("pod_uid", o.Pod.UID)
+				t.text("workload_kind", o.Pod.WorkloadKind)
+				t.text("workload", o.Pod.Workload)
+			}, true,
+		},
+		{
+			"container", "each container, inside pods (pod_uid is set) and outside",
+			[]string{"namespace", "pod", "pod_uid", "container", "container_id", "runtime"},
+			func(s *snapshot.Snapshot) []snapshot.Account { return s.Containers },
+			func(t *Table, o *workload.Owner) {
+				t.text("namespace", o.Pod.Namespace)
+				t.text("pod", o.Pod.Name)
+				t.text("pod_uid", o.Pod.UID)
+				t.text("container", o.Container.Name)
+				t.text("container_id", o.Container.ID)
+				t.text("runtime", o.Container.Runtime)
+			}, true,
+		},
+		{
+			"vm", "each virtual machine outside a pod",
+			[]string{"vm", "hypervisor"},
+			func(s *snapshot.Snapshot) []snapshot.Account { return s.VMs },
+			func(t *Table, o *workload.Owner) {
+				t.text("vm", o.VM.Name)
+				t.text("hypervisor", o.VM.Hypervisor)
+			}, true,
+		},
+		{
+			"unit", "each systemd unit, or first element of the cgroup path where there is none, outside containers, virtual machines and sessions",
+			[]string{"unit"},
+			func(s *snapshot.Snapshot) []snapshot.Account { return s.Units },
+			func(t *Table, o *workload.Owner) { t.text("unit", o.Unit) }, true,
+		},
+		{
+			"session", "everything in the sessions of each user",
+			[]string{"user"},
+			func(s *snapshot.Snapshot) []snapshot.Account { return s.Sessions },
+			func(t *Table, o *workload.Owner) { t.text("user", o.User) }, false,
+		},
+	}
+}
+
+// families returns the table in the order of the page.
+func families() []Family {
+	list := []Family{
+		{Name: "noether_node_joules_total", Help: "Energy used by the whole machine, counted once; components do not overlap.", Type: Counter, Unit: "joules", Labels: []string{"component", "part", "quality"}, walk: nodeJoules},
+		{Name: "noether_node_watts", Help: "Mean power of the whole machine over the last tick.", Unit: "watts", Labels: []string{"component", "part", "quality"}, walk: nodeWatts},
+	}
+	for _, l := range ledgers() {
+		list = append(list,
+			Family{Name: "noether_" + l.name + "_joules_total", Help: "Energy used by " + l.of + ".", Type: Counter, Unit: "joules", Labels: append(l.labels[:len(l.labels):len(l.labels)], "component", "part"), walk: l.joules},
+			Family{Name: "noether_" + l.name + "_watts", Help: "Mean power over the last tick of " + l.of + ".", Unit: "watts", Labels: append(l.labels[:len(l.labels):len(l.labels)], "component", "part"), walk: l.watts},
+		)
+		if l.cpu {
+			list = append(list, Family{Name: "noether_" + l.name + "_cpu_seconds_total", Help: "CPU time used by " + l.of + ".", Type: Counter, Unit: "seconds", Labels: l.labels, walk: l.cpuSeconds})
+		}
+	}
+	return append(list, []Family{
+		{Name: "noether_system_joules_total", Help: "Energy that belongs to no workload: idle (nobody ran), kernel (its threads and interrupts), exited (ended within a tick, owner unknown), unattributed (busy time that no task explains), unreserved (idle energy that no request claims).", Type: Counter, Unit: "joules", Labels: []string{"account", "component", "part"}, walk: systemJoules},
+		{Name: "noether_system_watts", Help: "Mean power over the last tick of what belongs to no workload.", Unit: "watts", Labels: []string{"account", "component", "part"}, walk: systemWatts},
+		{Name: "noether_retired_joules", Help: "Energy that owners no longer exported had consumed; it closes the balance of the counters.", Unit: "joules", Labels: []string{"kind", "component"}, walk: retiredJoules},
+		{Name: "noether_process_joules_total", Help: "Dynamic energy used by each process; comm=\"other\" without pid is every process not listed by itself.", Type: Counter, Unit: "joules", Labels: []string{"pid", "comm", "container_id", "component"}, walk: processJoules},
+		{Name: "noether_process_watts", Help: "Mean dynamic power of each process over the last tick.", Unit: "watts", Labels: []string{"pid", "comm", "container_id", "component"}, walk: processWatts},
+		{Name: "noether_zone_joules_total", Help: "Energy counted by each raw meter since the agent started, unwrapped; zones overlap, do not add them up.", Type: Counter, Unit: "joules", Labels: []string{"zone", "socket", "sensor"}, walk: zoneJoules},
+		{Name: "noether_zone_watts", Help: "Mean power over the last tick by each raw meter; zones overlap.", Unit: "watts", Labels: []string{"zone", "socket", "sensor"}, walk: zoneWatts},
+		{Name: "noether_component_quality", Help: "1 for the present quality of each component: measured, propagated from the hypervisor, or estimated.", Labels: []string{"component", "quality"}, walk: componentQuality},
+		{Name: "noether_node_error_joules_total", Help: "Lowest and highest plausible value of the energy of components with an error band.", Type: Counter, Unit: "joules", Labels: []string{"component", "bound"}, walk: errorJoules},
+		{Name: "noether_node_error_watts", Help: "Lowest and highest plausible value of the mean power over the last tick of components with an error band.", Unit: "watts", Labels: []string{"component", "bound"}, walk: errorWatts},
+		{Name: "noether_node_info", Help: "The machine, and how the agent sees it: source of usage and attribution policy in force.", Type: Info, Labels: []string{"arch", "kernel", "cpu_model", "usage", "policy"}, walk: nodeInfo},
+		{Name: "noether_sensor_status", Help: "1 for what is known about each sensor and zone: works, absent, forbidden, masked, broken, stale, cannot tell.", Labels: []string{"sensor", "zone", "socket", "status"}, walk: sensorStatus},
+		{Name: "noether_build_info", Help: "The program that serves this page.", Type: Info, Labels: []string{"version", "revision", "goversion", "goos", "goarch"}, walk: buildInfo},
+		{Name: "noether_start_time_seconds", Help: "When the agent started and every counter was 0, in seconds since 1970.", Unit: "seconds", walk: startTime},
+		{Name: "noether_ticks_total", Help: "Ticks completed.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Seq), 0 })},
+		{Name: "noether_ticks_missed_total", Help: "Ticks that could not begin because the one before still ran.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.MissedTicks), 0 })},
+		{Name: "noether_tick_duration_seconds", Help: "Time the work of the last tick took.", Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickDuration), 9 })},
+		{Name: "noether_tick_cpu_seconds_total", Help: "CPU time the work of all ticks took.", Type: Counter, Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickCPU), 9 })},
+		{Name: "noether_exits_dropped_total", Help: "Records of ended processes that the kernel could not deliver; their time is accounted to their cgroup or as unattributed.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.DroppedExits), 0 })},
+		{Name: "noether_workloads_refused_total", Help: "Workloads not listed because a bound was reached.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.SeriesRefused), 0 })},
+		{Name: "noether_imbalance_joules", Help: "Energy of the machine less that of its accounts, over all ticks: 0, or a bug in the agent.", Unit: "joules", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.Imbalance), 6 })},
+	}...)
+}
