@@ -453,7 +453,6 @@ func TestRandomWorld(t *testing.T) {
 					live[slot] = 1 + r.Uint32N(20)
 					if r.IntN(4) == 0 {
 						state |= workload.Ended
-						defer delete(live, slot)
 					}
 					if r.IntN(6) == 0 {
 						state |= workload.KernelTask
