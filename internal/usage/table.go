@@ -126,7 +126,7 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 		moved = true
 	} else {
 		e = &t.entries[slot]
-		t.credit(e, s)
+		e.update(s)
 		moved = e.where != where || e.Place == nil
 	}
 	e.where = where
@@ -138,9 +138,10 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 	return e, moved
 }
 
-// Exit books the final CPU time of a process that has ended, once: after it
-// the process is reported as ended, whether or not this tick's Observe saw
-// it. Call it after Observe, never before, for processes that may be in both.
+// Exit books the final CPU time of a process that has ended, once; of s it
+// takes PID, Parent, Start and CPU. The process is reported as ended by the
+// next Finish, whether or not this tick's Observe saw it. Call it after
+// Observe, never before, for processes that may be in both.
 //
 // The time of processes that were born and died between two ticks is summed
 // by place and parent in entries with Slot -1. E is nil when there is nothing
@@ -149,7 +150,7 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 func (t *Table) Exit(s *Seen, where Where) (e *Entry, moved bool) {
 	if slot, ok := t.byID[process{s.PID, s.Start}]; ok {
 		e = &t.entries[slot]
-		t.credit(e, s)
+		e.credit(s.CPU)
 		e.state |= workload.Ended
 		moved = e.where != where || e.Place == nil
 		e.where = where
@@ -212,19 +213,13 @@ func (t *Table) bornInTick(s *Seen) bool {
 	return t.baseline && s.Start+startGrain > t.prev
 }
 
-// credit adds what s used beyond what was credited before. Sums over threads
+// credit adds what cpu is beyond what was credited before. Sums over threads
 // may dip when one exits while they are added up; the credit never does.
-func (t *Table) credit(e *Entry, s *Seen) {
-	credited := e.seen.CPU
-	if s.CPU > credited {
-		e.used += s.CPU - credited
-		credited = s.CPU
+func (e *Entry) credit(cpu time.Duration) {
+	if cpu > e.seen.CPU {
+		e.used += cpu - e.seen.CPU
+		e.seen.CPU = cpu
 	}
-	if e.seen.Comm != s.Comm && e.state&workload.New == 0 {
-		e.state |= workload.Renamed
-	}
-	e.seen = *s
-	e.seen.CPU = credited
 }
 
 // find returns the slot of a process. Sources list processes in nearly the
@@ -240,6 +235,17 @@ func (t *Table) find(s *Seen) (int32, bool) {
 	}
 	slot, ok := t.byID[process{s.PID, s.Start}]
 	return slot, ok
+}
+
+// update books what a later look at the same process saw.
+func (e *Entry) update(s *Seen) {
+	e.credit(s.CPU)
+	if e.seen.Comm != s.Comm && e.state&workload.New == 0 {
+		e.state |= workload.Renamed
+	}
+	credited := e.seen.CPU
+	e.seen = *s
+	e.seen.CPU = credited
 }
 
 func (t *Table) take() int32 {

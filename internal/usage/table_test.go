@@ -11,7 +11,7 @@ import (
 
 const ms = time.Millisecond
 
-func name(s string) (c [16]byte) { copy(c[:], s); return c }
+func comm(s string) (c [16]byte) { copy(c[:], s); return c }
 
 func TestTable(t *testing.T) {
 	home, away := &workload.Place{}, &workload.Place{}
@@ -27,10 +27,10 @@ func TestTable(t *testing.T) {
 		want   []workload.TaskUsage
 	}
 	p := func(pid uint32, start, cpu time.Duration) Seen {
-		return Seen{PID: pid, Parent: 1, Start: start, CPU: cpu, Comm: name("p")}
+		return Seen{PID: pid, Parent: 1, Start: start, CPU: cpu, Comm: comm("p")}
 	}
 	u := func(slot int32, pid uint32, start, cpu time.Duration, state workload.TaskState) workload.TaskUsage {
-		return workload.TaskUsage{Slot: slot, PID: pid, Parent: 1, Start: start, CPU: cpu, State: state, Comm: name("p"), Place: home}
+		return workload.TaskUsage{Slot: slot, PID: pid, Parent: 1, Start: start, CPU: cpu, State: state, Comm: comm("p"), Place: home}
 	}
 	const (
 		isNew = workload.New
@@ -103,9 +103,9 @@ func TestTable(t *testing.T) {
 		}},
 		{"exec and a move are told once", 0, []tick{
 			{1000 * ms, []event{{s: p(7, 10*ms, 0), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, isNew)}},
-			{2000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: name("q")}, at: 1}}, []workload.TaskUsage{{Slot: 0, PID: 7, Start: 10 * ms, State: workload.Renamed, Comm: name("q"), Place: home}}},
-			{3000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: name("q")}, at: 2}}, []workload.TaskUsage{{Slot: 0, PID: 7, Start: 10 * ms, State: workload.Renamed, Comm: name("q"), Place: away}}},
-			{4000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: name("q")}, at: 2}}, nil},
+			{2000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: comm("q")}, at: 1}}, []workload.TaskUsage{{Slot: 0, PID: 7, Start: 10 * ms, State: workload.Renamed, Comm: comm("q"), Place: home}}},
+			{3000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: comm("q")}, at: 2}}, []workload.TaskUsage{{Slot: 0, PID: 7, Start: 10 * ms, State: workload.Renamed, Comm: comm("q"), Place: away}}},
+			{4000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: comm("q")}, at: 2}}, nil},
 		}},
 		{"a kernel thread says so", 0, []tick{
 			{1000 * ms, []event{{s: Seen{PID: 2, Kernel: true}, at: 1}}, []workload.TaskUsage{{PID: 2, State: workload.New | workload.KernelTask, Place: home}}},

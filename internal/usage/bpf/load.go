@@ -1,0 +1,305 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// loader loads parts of the object file. The kernel's types, some megabytes,
+// are kept as long as it is.
+type loader struct {
+	host  hierarchies
+	cache *btf.Cache
+}
+
+func newLoader(host hierarchies) (*loader, error) {
+	cache := btf.NewCache()
+	if _, err := cache.Kernel(); err != nil {
+		return nil, &noTypesError{err}
+	}
+	return &loader{host, cache}, nil
+}
+
+// load loads the named programs and the named maps; maps given in shared are
+// used instead of new ones.
+func (l *loader) load(programs, maps []string, shared map[string]*ebpf.Map, size func(*ebpf.CollectionSpec)) (*ebpf.Collection, error) {
+	spec, err := loadTasks()
+	if err != nil {
+		return nil, fmt.Errorf("parse BPF object: %w", err)
+	}
+	keep(spec.Programs, programs)
+	keep(spec.Maps, append(maps, ".rodata"))
+	if err := errors.Join(
+		spec.Variables[tasksVarLegacy].Set(l.host.legacy),
+		spec.Variables[tasksVarCpuacctHierarchy].Set(l.host.cpuacct),
+	); err != nil {
+		return nil, fmt.Errorf("set BPF constants: %w", err)
+	}
+	size(spec)
+	opts := ebpf.CollectionOptions{MapReplacements: shared, Cache: l.cache}
+	c, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if errors.Is(err, unix.EPERM) {
+		// Before 5.11 maps count against RLIMIT_MEMLOCK. Where it may not be
+		// raised, the second error is the first one again.
+		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+		c, err = ebpf.NewCollectionWithOptions(spec, opts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load BPF program %s: %w", programs[0], err)
+	}
+	return c, nil
+}
+
+func keep[V any](m map[string]V, names []string) {
+	kept := make(map[string]bool, len(names))
+	for _, n := range names {
+		kept[n] = true
+	}
+	for n := range m {
+		if !kept[n] {
+			delete(m, n)
+		}
+	}
+}
+
+// hooks are the programs that watch processes and cgroups end.
+type hooks struct {
+	coll    *ebpf.Collection
+	links   []link.Link
+	exits   *ebpf.Map
+	state   *ebpf.Map
+	mem     []byte // of state
+	cgroups *ring
+}
+
+// hooks loads and attaches the hooks, with room for the exits of twice procs processes.
+func (l *loader) hooks(procs int) (h *hooks, err error) {
+	h = &hooks{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close())
+			h = nil
+		}
+	}()
+	programs := []string{tasksProgFreed, tasksProgMade, tasksProgGone}
+	maps := []string{tasksMapState, tasksMapExits, tasksMapCgroups, tasksMapScratch}
+	h.coll, err = l.load(programs, maps, nil, func(spec *ebpf.CollectionSpec) {
+		exits := spec.Maps[tasksMapExits]
+		for exits.MaxEntries < uint32(2*procs) {
+			exits.MaxEntries *= 2
+		}
+	})
+	if err != nil {
+		return h, err
+	}
+	h.exits, h.state = h.coll.Maps[tasksMapExits], h.coll.Maps[tasksMapState]
+	h.mem, err = unix.Mmap(h.state.FD(), 0, int(pageSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return h, fmt.Errorf("map BPF state: %w", err)
+	}
+	h.shared().walked = walking
+	cgroups := h.coll.Maps[tasksMapCgroups]
+	if h.cgroups, err = openRing(cgroups.FD(), int(cgroups.MaxEntries())); err != nil {
+		return h, err
+	}
+	for _, name := range programs {
+		ln, err := link.AttachTracing(link.TracingOptions{Program: h.coll.Programs[name]})
+		if err != nil {
+			return h, fmt.Errorf("attach BPF program %s: %w", name, err)
+		}
+		h.links = append(h.links, ln)
+	}
+	return h, nil
+}
+
+func (h *hooks) shared() *shared { return (*shared)(unsafe.Pointer(&h.mem[0])) }
+
+func (h *hooks) close() error {
+	var errs []error
+	for _, ln := range h.links {
+		errs = append(errs, ln.Close())
+	}
+	if h.cgroups != nil {
+		errs = append(errs, h.cgroups.close())
+	}
+	if h.mem != nil {
+		errs = append(errs, unix.Munmap(h.mem))
+	}
+	if h.coll != nil {
+		h.coll.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// arrayWalker lists processes by one system call into memory shared with the kernel.
+type arrayWalker struct {
+	host hierarchies
+	coll *ebpf.Collection
+	prog *ebpf.Program
+	mem  []byte
+	list []taskRecord // in mem
+	attr attrTestRun
+	args struct{ count, dropped uint32 }
+}
+
+// arrayWalker has room for at least n processes.
+func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
+	w := &arrayWalker{host: l.host}
+	if err := w.open(l, state, n); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// roomStep is by how many processes the array grows: below it no walk is repeated.
+const roomStep = 2048
+
+func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
+	n = (n + roomStep) / roomStep * roomStep
+	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState},
+		map[string]*ebpf.Map{tasksMapState: state},
+		func(spec *ebpf.CollectionSpec) { spec.Maps[tasksMapTasks].MaxEntries = uint32(n) })
+	if err != nil {
+		return err
+	}
+	page := int(pageSize)
+	mem, err := unix.Mmap(coll.Maps[tasksMapTasks].FD(), 0, (n*recordSize+page-1)/page*page, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		coll.Close()
+		return fmt.Errorf("map list of processes: %w", err)
+	}
+	w.coll, w.mem, w.prog = coll, mem, coll.Programs[tasksProgWalk]
+	w.list = unsafe.Slice((*taskRecord)(unsafe.Pointer(&mem[0])), n)
+	return nil
+}
+
+func (w *arrayWalker) walk(s *Source) error {
+	for {
+		if err := w.run(); err != nil {
+			return err
+		}
+		n := int(w.args.count)
+		if w.args.dropped == 0 {
+			s.begin(s.hooks.shared().begun)
+			for i := range w.list[:n] {
+				s.observe(&w.list[i])
+			}
+			return nil
+		}
+		if err := w.grow(s, n+int(w.args.dropped)); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *arrayWalker) run() error {
+	w.args.count, w.args.dropped = 0, 0
+	w.attr = attrTestRun{
+		progFD:    uint32(w.prog.FD()),
+		ctxIn:     addr(unsafe.Pointer(&w.args)),
+		ctxSizeIn: uint32(unsafe.Sizeof(w.args)),
+	}
+	_, errno := bpfCall(unix.BPF_PROG_TEST_RUN, unsafe.Pointer(&w.attr), unsafe.Sizeof(w.attr))
+	runtime.KeepAlive(w)
+	if errno != 0 {
+		return fmt.Errorf("walk all processes: %w", errno)
+	}
+	if w.attr.retval != 0 {
+		return fmt.Errorf("walk all processes: BPF program returned %d", w.attr.retval)
+	}
+	return nil
+}
+
+// grow makes room for a quarter more than n processes.
+func (w *arrayWalker) grow(s *Source, n int) error {
+	if n > s.opts.MaxTasks {
+		return fmt.Errorf("walk all processes: %d of them are more than the limit of %d", n, s.opts.MaxTasks)
+	}
+	l, err := newLoader(w.host)
+	if err != nil {
+		return err
+	}
+	old := *w
+	if err := w.open(l, s.hooks.state, n+n/4); err != nil {
+		return err
+	}
+	return old.close()
+}
+
+func (w *arrayWalker) close() error {
+	err := unix.Munmap(w.mem)
+	w.coll.Close()
+	return err
+}
+
+// fileWalker lists processes by reading a BPF iterator. It sees those of its
+// own PID namespace.
+type fileWalker struct {
+	coll *ebpf.Collection
+	iter *link.Iter
+	attr attrIterCreate
+	buf  []byte
+}
+
+// The kernel fills at most eight pages per read (kernel/bpf/bpf_iter.c).
+const iterBuffer = 64 << 10
+
+func (l *loader) fileWalker(state *ebpf.Map, program string) (walker, error) {
+	coll, err := l.load([]string{program}, []string{tasksMapState},
+		map[string]*ebpf.Map{tasksMapState: state}, func(*ebpf.CollectionSpec) {})
+	if err != nil {
+		return nil, err
+	}
+	iter, err := link.AttachIter(link.IterOptions{Program: coll.Programs[program]})
+	if err != nil {
+		coll.Close()
+		return nil, fmt.Errorf("attach BPF program %s: %w", program, err)
+	}
+	return &fileWalker{coll: coll, iter: iter, buf: make([]byte, iterBuffer)}, nil
+}
+
+func (w *fileWalker) walk(s *Source) error {
+	w.attr = attrIterCreate{linkFD: uint32(w.iter.FD())}
+	fd, errno := bpfCall(unix.BPF_ITER_CREATE, unsafe.Pointer(&w.attr), unsafe.Sizeof(w.attr))
+	runtime.KeepAlive(w)
+	if errno != 0 {
+		return fmt.Errorf("open list of processes: %w", errno)
+	}
+	defer unix.Close(int(fd)) //nolint:errcheck // nothing was written
+	begun, kept := false, 0
+	for {
+		n, err := unix.Read(int(fd), w.buf[kept:])
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read list of processes: %w", err)
+		}
+		if !begun {
+			s.begin(s.hooks.shared().begun)
+			begun = true
+		}
+		if n == 0 {
+			return nil
+		}
+		data := w.buf[:kept+n]
+		for len(data) >= recordSize {
+			s.observe((*taskRecord)(unsafe.Pointer(&data[0])))
+			data = data[recordSize:]
+		}
+		kept = copy(w.buf, data)
+	}
+}
+
+func (w *fileWalker) close() error {
+	err := w.iter.Close()
+	w.coll.Close()
+	return err
+}
