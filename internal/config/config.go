@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
+	"noether/internal/agent"
 	"noether/internal/linux"
 )
 
@@ -25,42 +25,17 @@ type Config struct {
 	AllowedHosts []string
 	WebConfig    string // a web configuration file of Prometheus' exporter-toolkit
 
-	Interval     time.Duration
-	KeepFinished time.Duration
-	NodeName     string
-	Stdout, JSON bool
+	Agent        agent.Config
+	Stdout, JSON bool // print each tick; JSON wins
 
 	Root, Proc, Sys, Cgroup string
 
-	Sensors   []string
-	Usage     string
-	Policy    string
-	Processes Processes
-	Model     Model
+	Sensors []string
+	Usage   string
+	Model   Model
 
 	LogLevel  slog.Level
 	LogFormat string
-}
-
-// Processes says which processes get a series of their own: none, the Top ones of each tick, or All.
-type Processes struct {
-	All bool
-	Top int
-}
-
-// Off reports that processes are not looked at.
-func (p Processes) Off() bool { return !p.All && p.Top == 0 }
-
-// String returns the form that the setting is written in.
-func (p Processes) String() string {
-	switch {
-	case p.All:
-		return "all"
-	case p.Top > 0:
-		return fmt.Sprintf("top:%d", p.Top)
-	default:
-		return "off"
-	}
 }
 
 // Model is what a user knows better than the model's table; zero means not said.
@@ -71,16 +46,13 @@ type Model struct {
 // Default returns the settings of a user who says nothing.
 func Default() Config {
 	return Config{
-		Listen:       "127.0.0.1:9877",
-		Interval:     5 * time.Second,
-		KeepFinished: 10 * time.Minute,
-		Root:         "/",
-		Sensors:      []string{"auto"},
-		Usage:        "auto",
-		Policy:       "utilisation",
-		Processes:    Processes{Top: 100},
-		LogLevel:     slog.LevelInfo,
-		LogFormat:    "text",
+		Listen:    "127.0.0.1:9877",
+		Agent:     agent.Default(),
+		Root:      "/",
+		Sensors:   []string{"auto"},
+		Usage:     "auto",
+		LogLevel:  slog.LevelInfo,
+		LogFormat: "text",
 	}
 }
 
@@ -101,9 +73,9 @@ func (c *Config) FS() linux.FS {
 
 // warnings are what looks like a mistake between settings but harms nothing.
 func (c *Config) warnings() (warnings []string) {
-	if least := 2 * c.Interval; c.KeepFinished < least {
+	if least := 2 * c.Agent.Interval; c.Agent.KeepFinished < least {
 		warnings = append(warnings, fmt.Sprintf("keep-finished %s is shorter than two ticks of interval %s: what has ended is kept for %s, else it could vanish before it is scraped",
-			shortDuration(c.KeepFinished), shortDuration(c.Interval), shortDuration(least)))
+			shortDuration(c.Agent.KeepFinished), shortDuration(c.Agent.Interval), shortDuration(least)))
 	}
 	return warnings
 }
@@ -111,16 +83,22 @@ func (c *Config) warnings() (warnings []string) {
 // validate finds what is wrong between settings; each alone was checked when it was set.
 func (c *Config) validate() (problems []Problem) {
 	if m := c.Model; m.IdleWatts > 0 && m.MaxWatts > 0 && m.IdleWatts > m.MaxWatts {
-		problems = append(problems, Problem{Name: "model.idle-watts", Value: formatFloat(m.IdleWatts),
-			Text: fmt.Sprintf("is more than model.max-watts %s: the idle machine cannot use more than the busy one", formatFloat(m.MaxWatts))})
+		problems = append(problems, Problem{
+			Name: "model.idle-watts", Value: formatFloat(m.IdleWatts),
+			Text: fmt.Sprintf("is more than model.max-watts %s: the idle machine cannot use more than the busy one", formatFloat(m.MaxWatts)),
+		})
 	}
 	if m := c.Model; m.TDPWatts > 0 && (m.IdleWatts > 0 || m.MaxWatts > 0) {
-		problems = append(problems, Problem{Name: "model.tdp-watts", Value: formatFloat(m.TDPWatts),
-			Text: "stands beside model.idle-watts or model.max-watts: say the processor's TDP or the machine's own watts, not both"})
+		problems = append(problems, Problem{
+			Name: "model.tdp-watts", Value: formatFloat(m.TDPWatts),
+			Text: "stands beside model.idle-watts or model.max-watts: say the processor's TDP or the machine's own watts, not both",
+		})
 	}
 	if len(c.Sensors) > 1 && slices.Contains(c.Sensors, "auto") {
-		problems = append(problems, Problem{Name: "sensor", Value: strings.Join(c.Sensors, ","),
-			Text: "auto chooses by itself: name sensors, or auto, not both"})
+		problems = append(problems, Problem{
+			Name: "sensor", Value: strings.Join(c.Sensors, ","),
+			Text: "auto chooses by itself: name sensors, or auto, not both",
+		})
 	}
 	return problems
 }

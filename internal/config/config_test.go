@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"noether/internal/agent"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected messages and docs/config.md")
@@ -47,7 +49,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.File, want.Interval, want.Usage, want.Policy, want.Sensors, want.Stdout = file, 3*time.Second, "procfs", "proportional", []string{"model"}, true
+	want.File, want.Agent.Interval, want.Usage, want.Agent.Policy, want.Sensors, want.Stdout = file, 3*time.Second, "procfs", "proportional", []string{"model"}, true
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -59,9 +61,9 @@ func TestGoodFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.File, want.Listen, want.Interval, want.KeepFinished = "testdata/good.yml", "127.0.0.1:9900", time.Second, 30*time.Minute
-	want.Processes, want.Sensors, want.AllowedHosts = Processes{}, []string{"powercap", "model"}, []string{"noether.internal"}
-	want.LogLevel, want.LogFormat, want.Stdout, want.NodeName = -4, "json", true, "17"
+	want.File, want.Listen, want.Agent.Interval, want.Agent.KeepFinished = "testdata/good.yml", "127.0.0.1:9900", time.Second, 30*time.Minute
+	want.Agent.Processes, want.Sensors, want.AllowedHosts = agent.Processes{}, []string{"powercap", "model"}, []string{"noether.internal"}
+	want.LogLevel, want.LogFormat, want.Stdout, want.Agent.NodeName = -4, "json", true, "17"
 	want.Model = Model{IdleWatts: 38, MaxWatts: 145.5}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -108,7 +110,7 @@ func TestAllProblemsAtOnceWhereverTheyAre(t *testing.T) {
 	want := `testdata/absent.yml: cannot be read: no such file or directory
 NOETHER_LISTEN: "9877" has no host: write 127.0.0.1:9877, or :9877 for every interface
 --interval: "5" has no unit: write 5s for seconds
---processes: "some" is not off, all or top:N with N from 1 to 100000: write it like top:20`
+--processes: "some" is not off, all or top:N: write it like top:20`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"noether/internal/agent"
 )
 
 // Kind is the type of a setting's value.
@@ -49,11 +51,8 @@ const envPrefix = "NOETHER_"
 
 // Bounds of the settings that have some.
 const (
-	minInterval = 100 * time.Millisecond
-	maxInterval = 5 * time.Minute
-	maxKeep     = 24 * time.Hour
-	maxTop      = 100_000
-	maxWatts    = 1_000_000
+	maxKeep  = 24 * time.Hour
+	maxWatts = 1_000_000
 )
 
 // Table returns every setting, in the order in which help shows them.
@@ -67,19 +66,19 @@ func Table() []Setting {
 			func(c *Config) *string { return &c.WebConfig }, nil),
 		list("web.allowed-hosts", "HOST", "further names that a Host header may have while listening on loopback", "noether.internal",
 			func(c *Config) *[]string { return &c.AllowedHosts }),
-		duration("interval", "time from one tick to the next", "1s", minInterval, maxInterval,
-			func(c *Config) *time.Duration { return &c.Interval }),
+		duration("interval", "time from one tick to the next", "1s", agent.MinInterval, agent.MaxInterval,
+			func(c *Config) *time.Duration { return &c.Agent.Interval }),
 		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 0, maxKeep,
-			func(c *Config) *time.Duration { return &c.KeepFinished }),
+			func(c *Config) *time.Duration { return &c.Agent.KeepFinished }),
 		processes(),
 		list("sensor", "auto|NAME", "where joules come from; repeat it to use several", "powercap",
 			func(c *Config) *[]string { return &c.Sensors }),
 		text("usage", "auto|bpf|cgroup|procfs", "where CPU time comes from", "procfs",
 			func(c *Config) *string { return &c.Usage }, oneOf("auto", "bpf", "cgroup", "procfs")),
 		text("policy", "utilisation|proportional", "how energy is divided", "proportional",
-			func(c *Config) *string { return &c.Policy }, checkPolicy),
+			func(c *Config) *string { return &c.Agent.Policy }, checkPolicy),
 		text("node-name", "NAME", "value of the label node on every family; without it there is no such label", "rack4-17",
-			func(c *Config) *string { return &c.NodeName }, checkNodeName),
+			func(c *Config) *string { return &c.Agent.NodeName }, checkNodeName),
 		text("root", "DIR", "where the machine's /proc, /sys and /sys/fs/cgroup are found", "/host",
 			func(c *Config) *string { return &c.Root }, notEmpty),
 		text("procfs", "DIR", "where /proc is found, if not below root", "/host/proc",
@@ -239,24 +238,14 @@ func processes() Setting {
 	return Setting{
 		Name: "processes", Form: "off|top:N|all", Help: "which processes get a series of their own", Example: "top:20",
 		set: func(c *Config, texts []string) error {
-			v := last(texts)
-			switch v {
-			case "off":
-				c.Processes = Processes{}
-				return nil
-			case "all":
-				c.Processes = Processes{All: true}
-				return nil
+			v, err := agent.ParseProcesses(last(texts))
+			if err != nil {
+				return errors.New("is not off, all or top:N: write it like top:20")
 			}
-			count, ok := strings.CutPrefix(v, "top:")
-			n, err := strconv.Atoi(count)
-			if !ok || err != nil || n < 1 || n > maxTop {
-				return fmt.Errorf("is not off, all or top:N with N from 1 to %d: write it like top:20", maxTop)
-			}
-			c.Processes = Processes{Top: n}
+			c.Agent.Processes = v
 			return nil
 		},
-		get: func(c *Config) string { return c.Processes.String() },
+		get: func(c *Config) string { return c.Agent.Processes.String() },
 	}
 }
 
