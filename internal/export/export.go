@@ -97,6 +97,7 @@ type Table struct {
 	shape  Shape
 	sink   Sink
 	family *Family
+	common []Label // label node, if the node has a name
 	labels []Label
 	zones  zoneLabels
 }
@@ -117,11 +118,13 @@ func (t *Table) Families() []Family { return t.families }
 // that has not completed a tick: only what it says about itself is known then.
 func (t *Table) Walk(s *snapshot.Snapshot, sink Sink) {
 	t.s, t.sink = s, sink
-	t.shape = Shape{}
+	t.shape, t.labels = Shape{}, t.labels[:0]
 	if s != nil {
+		t.text("node", s.Node)
 		t.shape = ShapeOf(s)
 		t.zones.update(s.Zones)
 	}
+	t.common = append(t.common[:0], t.labels...)
 	for i := range t.families {
 		t.family = &t.families[i]
 		t.family.walk(t)
@@ -131,10 +134,7 @@ func (t *Table) Walk(s *snapshot.Snapshot, sink Sink) {
 
 // begin starts the labels of a series.
 func (t *Table) begin() {
-	t.labels = t.labels[:0]
-	if t.s != nil {
-		t.text("node", t.s.Node)
-	}
+	t.labels = append(t.labels[:0], t.common...)
 }
 
 // text adds a label whose value may hold anything.

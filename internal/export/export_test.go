@@ -224,6 +224,9 @@ func FuzzClean(f *testing.F) {
 	for _, s := range []string{"", "a\xff", "\x00\n", strings.Repeat("é", 300), strings.Repeat("\xff", 512)} {
 		f.Add(s)
 	}
+	for _, c := range "!~\x7f\x1f\"\\ \u0080" { // beside each other in one word
+		f.Add("aaa" + string(c) + "  !~" + string(c) + "zzzzzzzzzzzzzzzz")
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got, form := export.Clean(s)
 		if !utf8.ValidString(got) || len(got) > export.MaxLabel || (s != "") != (got != "") {
@@ -231,6 +234,10 @@ func FuzzClean(f *testing.F) {
 		}
 		if strings.ContainsFunc(got, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
 			t.Errorf("%q has a control character", got)
+		}
+		plain := !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
+		if plain && len(s) <= export.MaxLabel && form != export.Plain {
+			t.Errorf("%q is plain", s)
 		}
 		if form == export.Plain && strings.ContainsAny(got, "\"\\\n") {
 			t.Errorf("%q is not plain", got)

@@ -46,6 +46,20 @@ func Clean(value string) (string, Form) {
 }
 
 func isPlain(s string) bool {
+	// Eight bytes at a time: container ids are most of what a page is made of.
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// In each byte the top bit of a difference is set if it is below space,
+		// or was zero after the exclusive or; x itself has it from 0x80 on, and
+		// x+1 at 0x7f. A borrow can only add a doubt, which the loop below settles.
+		quote, slash := x^(ones*'"'), x^(ones*'\\')
+		if (x|(x-ones*' ')|(x+ones)|(quote-ones)|(slash-ones))&tops != 0 {
+			break
+		}
+		s = s[8:]
+	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return false

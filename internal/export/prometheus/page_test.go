@@ -25,6 +25,7 @@ import (
 	"noether/internal/export/balance"
 	"noether/internal/export/exporttest"
 	"noether/internal/snapshot"
+	"noether/internal/unit"
 	"noether/internal/workload"
 )
 
@@ -242,6 +243,14 @@ func FuzzLabel(f *testing.F) {
 		}
 		strict(t, page, Text)
 	})
+}
+
+func TestNumbersAreExact(t *testing.T) {
+	for _, n := range []int64{0, 1, 10, 999_999, 1_000_000, 1_000_001, 1_100_000, 123_456_789, 1<<63 - 1} {
+		if got, want := string(appendMicro(nil, uint64(n))), string(unit.AppendDecimal(nil, n, 6)); got != want {
+			t.Errorf("%d µJ: %s, want %s", n, got, want)
+		}
+	}
 }
 
 func get(t *testing.T, h http.Handler, method string, header ...string) *http.Response {

@@ -68,13 +68,37 @@ func (w *writer) Sample(f *export.Family, labels []export.Label, v export.Value)
 		buf = append(buf, '}')
 	}
 	buf = append(buf, ' ')
-	buf = unit.AppendDecimal(buf, v.N, v.Places)
+	if v.Places == 6 && v.N >= 0 {
+		buf = appendMicro(buf, uint64(v.N))
+	} else {
+		buf = unit.AppendDecimal(buf, v.N, v.Places)
+	}
 	buf = append(buf, '\n')
 	if w.spill != nil && len(buf) >= chunk {
 		w.spill(buf)
 		buf = buf[:0]
 	}
 	w.buf = buf
+}
+
+// appendMicro is unit.AppendDecimal for six places, which nearly all samples have.
+func appendMicro(dst []byte, n uint64) []byte {
+	dst = strconv.AppendUint(dst, n/1e6, 10)
+	frac := uint32(n % 1e6)
+	if frac == 0 {
+		return dst
+	}
+	var digits [7]byte
+	digits[0] = '.'
+	for i := 6; i > 0; i-- {
+		digits[i] = byte('0' + frac%10)
+		frac /= 10
+	}
+	end := len(digits)
+	for digits[end-1] == '0' {
+		end--
+	}
+	return append(dst, digits[:end]...)
 }
 
 // appendEscaped appends the value of a label: both formats escape backslash,
