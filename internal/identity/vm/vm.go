@@ -244,6 +244,7 @@ func (o *options) take(m vmm, option string, value []byte) bool {
 			return false
 		}
 		return true
+	default: // Cloud Hypervisor gives its machines no name
 	}
 	return false
 }
