@@ -75,23 +75,23 @@ func (r *Resolver) Place(p *workload.Place) workload.Owner {
 	return owner
 }
 
-// Process returns the owner of the process t if it is another one than owner,
-// that of its place, and whether it is. Only virtual machines are: one that
-// runs in no pod, container or machine's cgroup is its own owner, and one in a
-// machine's cgroup tells the name of that machine, which Place knows from then
-// on. Ask when a process is new and when it is renamed.
-func (r *Resolver) Process(t *workload.TaskUsage, owner workload.Owner) (workload.Owner, bool) {
+// Process returns the owner of the process pid, named comm, if it is another
+// one than owner, that of its place, and whether it is. Only virtual machines
+// are: one that runs in no pod, container or machine's cgroup is its own
+// owner, and one in a machine's cgroup tells the name of that machine, which
+// Place knows from then on. Ask when a process is new and when it is renamed.
+func (r *Resolver) Process(pid uint32, comm [16]byte, place *workload.Place, owner workload.Owner) (workload.Owner, bool) {
 	switch owner.Kind {
 	case workload.SessionOwner, workload.UnitOwner:
-		if machine, ok := vm.Process(r.fs.Proc, t.PID, t.Comm[:]); ok {
+		if machine, ok := vm.Process(r.fs.Proc, pid, comm[:]); ok {
 			return workload.Owner{Kind: workload.VMOwner, VM: machine}, true
 		}
 	case workload.VMOwner:
-		machine, ok := vm.Lookup(r.fs.Proc, t.PID, t.Comm[:])
-		if !ok || machine.Name == "" || machine.Name == owner.VM.Name || t.Place == nil {
+		machine, ok := vm.Lookup(r.fs.Proc, pid, comm[:])
+		if !ok || machine.Name == "" || machine.Name == owner.VM.Name || place == nil {
 			return owner, false
 		}
-		byPath := identity.Resolve(t.Place.Paths)
+		byPath := identity.Resolve(place.Paths)
 		if byPath.Kind != workload.VMOwner {
 			return owner, false
 		}

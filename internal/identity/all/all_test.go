@@ -34,10 +34,9 @@ func v2(path string) *workload.Place {
 	return &workload.Place{Paths: []workload.CgroupPath{{Path: path}}}
 }
 
-func process(pid uint32, comm string, place *workload.Place) *workload.TaskUsage {
-	t := &workload.TaskUsage{PID: pid, Place: place}
-	copy(t.Comm[:15], comm)
-	return t
+func comm(s string) (c [16]byte) {
+	copy(c[:15], s)
+	return c
 }
 
 func machine(name, hypervisor string) workload.Owner {
@@ -134,7 +133,7 @@ func TestProcess(t *testing.T) {
 			r := New(root, linux.Under(root))
 			place := v2(tt.path)
 			owner := r.Place(place)
-			got, ok := r.Process(process(tt.pid, tt.comm, place), owner)
+			got, ok := r.Process(tt.pid, comm(tt.comm), place, owner)
 			want := tt.want
 			if want == (workload.Owner{}) {
 				want = owner
@@ -154,9 +153,9 @@ func TestProcess(t *testing.T) {
 func TestOrdinaryProcessesCostNothing(t *testing.T) {
 	root := files(t, nil)
 	r := New(root, linux.Under(root))
-	task := process(1, "nginx", v2("/system.slice/nginx.service"))
-	owner := r.Place(task.Place)
-	if n := testing.AllocsPerRun(100, func() { r.Process(task, owner) }); n != 0 {
+	place, nginx := v2("/system.slice/nginx.service"), comm("nginx")
+	owner := r.Place(place)
+	if n := testing.AllocsPerRun(100, func() { r.Process(1, nginx, place, owner) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
