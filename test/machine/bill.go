@@ -87,12 +87,7 @@ func (m *Machine) Bill(s Step, debt uint64) Bill {
 		b.Dynamic[component] = e
 		byOwner := map[string]uint64{}
 		for pid, t := range times {
-			p := m.process(pid)
-			owner := m.cgroups[p.Cgroup].owner
-			if p.Kernel {
-				owner = "system/kernel"
-			}
-			byOwner[owner] += t
+			byOwner[m.OwnerOf(pid)] += t
 			own := share(e, uint64(s.CPU[pid]), total)
 			set(b.Processes, pid, component, own)
 		}

@@ -291,3 +291,13 @@ func (m *Machine) must(err error) {
 		m.tb.Fatalf("simulated machine: %v", err)
 	}
 }
+
+// OwnerOf returns the account that pays for the process.
+func (m *Machine) OwnerOf(pid int) string {
+	m.tb.Helper()
+	p := m.process(pid)
+	if p.Kernel {
+		return "system/kernel"
+	}
+	return m.cgroups[p.Cgroup].owner
+}
