@@ -227,12 +227,17 @@ func zoneJoules(t *Table) {
 		return
 	}
 	for i := range t.s.Zones {
-		// The total of a meter that has never been read is unknown, not 0.
-		if z := &t.s.Zones[i]; z.Present || z.Total != 0 || z.Status == probe.Works {
+		if z := &t.s.Zones[i]; Known(z) {
 			t.zone(i)
 			t.joules(z.Total)
 		}
 	}
+}
+
+// Known tells whether the total of z is a figure: that of a meter which has
+// never been read is unknown, not 0.
+func Known(z *snapshot.Zone) bool {
+	return z.Present || z.Total != 0 || z.Status == probe.Works
 }
 
 func zoneWatts(t *Table) {
