@@ -106,11 +106,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			continue
 		}
 		a.Tick(ctx)
-		if late := (now - next) / a.opts.Interval; late > 0 {
-			a.missed += uint64(late)
-			next += late * a.opts.Interval
-		}
 		next += a.opts.Interval
+		for ; next <= now; next += a.opts.Interval {
+			a.missed++
+		}
 	}
 }
 
@@ -132,7 +131,7 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	clock := &a.opts.Clock
 	began, cpu := clock.Mono(), clock.CPU()
 	if skew := clock.Boot() - began; skew-a.suspended > minSuspend {
-		a.opts.Log.Info("the machine was suspended: energy counters start anew",
+		a.opts.Log.InfoContext(ctx, "the machine was suspended: energy counters start anew",
 			slog.Duration("suspended", (skew-a.suspended).Round(time.Millisecond)))
 		a.meter.reset()
 		a.suspended = skew
@@ -158,7 +157,7 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	s.Self.MissedTicks = a.missed
 	if s.Self.Imbalance != 0 && !a.broken {
 		a.broken = true
-		a.opts.Log.Error("the books do not balance: this is a bug, please report it",
+		a.opts.Log.ErrorContext(ctx, "the books do not balance: this is a bug, please report it",
 			slog.Int64("imbalance_microjoules", int64(s.Self.Imbalance)))
 	}
 	a.latest.Store(s)
@@ -175,9 +174,9 @@ func (a *Agent) readUsage(ctx context.Context) {
 	if failed := err != nil; failed != a.usageErr {
 		a.usageErr = failed
 		if failed {
-			a.opts.Log.Error("reading who ran: energy is unattributed until it works again", slog.Any("error", err))
+			a.opts.Log.ErrorContext(ctx, "reading who ran: energy is unattributed until it works again", slog.Any("error", err))
 		} else {
-			a.opts.Log.Info("reading who ran works again")
+			a.opts.Log.InfoContext(ctx, "reading who ran works again")
 		}
 	}
 }

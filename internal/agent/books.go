@@ -116,8 +116,8 @@ func newBooks(cfg Config, policy attribution.Policy, owners Owners) *books {
 		byGroup:  make(map[*workload.Group]*grouped),
 	}
 	for i := range b.system {
-		b.system[i] = &account{system: true, first: -1,
-			owner: &workload.Owner{Kind: workload.SystemOwner, System: workload.SystemAccount(i)}}
+		owner := workload.Owner{Kind: workload.SystemOwner, System: workload.SystemAccount(i)}
+		b.system[i] = &account{owner: &owner, system: true, first: -1}
 	}
 	b.view = newView(cfg.Processes)
 	return b

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -515,7 +516,7 @@ func TestSteadyTickAllocatesNothing(t *testing.T) {
 
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int32{1000, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(int(n)), func(b *testing.B) {
 			c := Default()
 			c.Processes = Processes{Mode: AllProcesses}
 			w := newWorld(b, c)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,7 +134,7 @@ var errRead = errors.New("read")
 // when err says nothing about single zones.
 func assign(failed []error, err error) bool {
 	if ze := (*sensor.ZoneError)(nil); errors.As(err, &ze) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join is looked into on purpose
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range joined.Unwrap() {
 				assign(failed, e)
 			}
@@ -218,8 +219,8 @@ func (m *meter) reset() { m.acc.Reset() }
 
 func (m *meter) close() error {
 	var errs []error
-	for i := len(m.sensors) - 1; i >= 0; i-- {
-		errs = append(errs, m.sensors[i].Close())
+	for _, s := range slices.Backward(m.sensors) {
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
 }
