@@ -38,7 +38,7 @@ internal/linux/...:          internal/linux golang.org/x/sys
 internal/sensor:             internal/unit internal/energy
 internal/sensor/...:         internal/unit internal/probe internal/energy internal/sensor internal/linux golang.org/x/sys
 internal/sensor/all:         internal/probe internal/energy internal/sensor internal/sensor/... internal/linux
-internal/usage:              internal/unit internal/probe internal/workload
+internal/usage:              internal/unit internal/probe internal/workload internal/linux internal/linux/...
 internal/usage/...:          internal/unit internal/probe internal/workload internal/usage internal/linux internal/linux/... golang.org/x/sys
 internal/usage/bpf:          internal/unit internal/probe internal/workload internal/usage internal/linux internal/linux/... github.com/cilium/ebpf golang.org/x/sys
 internal/usage/all:          internal/probe internal/workload internal/usage internal/usage/... internal/linux internal/linux/...
