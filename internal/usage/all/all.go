@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"noether/internal/linux"
 	"noether/internal/probe"
 	"noether/internal/usage"
@@ -218,24 +216,20 @@ func (l *Ladder) covers() string {
 // realProcfs refuses a directory that only looks like procfs: the kernel knows
 // nothing of the processes in it.
 func realProcfs(proc string) error {
-	var mount unix.Statfs_t
-	if err := unix.Statfs(proc, &mount); err != nil {
-		return fmt.Errorf("look at %s: %w", proc, err)
+	real, err := linux.IsProcfs(proc)
+	if err != nil {
+		return err
 	}
-	if mount.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("use BPF for %s: not a procfs: %w", proc, probe.ErrNotSupported)
+	if !real {
+		return fmt.Errorf("list the processes in %s by BPF: not a procfs: %w", proc, probe.ErrNotSupported)
 	}
 	return nil
 }
 
-// descriptors divides what RLIMIT_NOFILE allows among counters of cgroups and
+// descriptors divides what may be open among counters of cgroups and
 // processes, and leaves an eighth and 64 for everything else.
 func descriptors() (cgroups, processes int) {
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
-		return 256, 256
-	}
-	n := int(min(limit.Cur, 1<<20))
+	n := linux.OpenFiles()
 	free := max(n-n/8-64, 0)
 	return free / 4, free - free/4
 }
