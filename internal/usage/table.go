@@ -67,10 +67,16 @@ type Table struct {
 	dead   []Entry // time of processes never observed, one per place and parent
 	byDead map[origin]int32
 
-	linger    uint64
-	tick      uint64
-	now, prev time.Duration // boot time of this tick's beginning and the last finished one's
-	baseline  bool          // a tick has been finished
+	linger uint64
+	tick   uint64
+	open   bool            // between Begin and Finish
+	began  []time.Duration // boot time of the last linger+1 ticks' beginnings
+	// What has started after known and is not in the table was never
+	// observed: whatever the ticks since then have seen still lingers.
+	known    time.Duration
+	prev     time.Duration // when the last finished tick began
+	first    time.Duration // when the first finished tick began
+	baseline bool          // a tick has been finished
 }
 
 type process struct {
@@ -91,6 +97,7 @@ func NewTable(linger int) *Table {
 		byID:   make(map[process]int32),
 		byDead: make(map[origin]int32),
 		linger: uint64(max(linger, 0)),
+		began:  make([]time.Duration, max(linger, 0)+1),
 		cursor: -1,
 	}
 }
@@ -101,9 +108,12 @@ func (t *Table) Len() int { return len(t.byID) }
 // Begin starts a tick. Now is the time since boot, on the clock of Seen.Start,
 // at or before the moment when the source starts to look.
 func (t *Table) Begin(now time.Duration) {
-	t.tick++
-	t.now = now
 	t.cursor = -1
+	if !t.open {
+		t.tick++
+		t.known, t.open = *t.beginning(), true
+	}
+	*t.beginning() = now
 }
 
 // Observe books a process that exists. Moved is true when the caller should
@@ -119,7 +129,7 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 		slot = t.take()
 		e = &t.entries[slot]
 		*e = Entry{slot: slot, follower: -1, seen: *s, state: workload.New, live: true}
-		if t.bornInTick(s) {
+		if t.startedAfter(t.prev, s) {
 			e.used = max(s.CPU, 0)
 		}
 		t.byID[process{s.PID, s.Start}] = slot
@@ -144,9 +154,9 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 // Observe, never before, for processes that may be in both.
 //
 // The time of processes that were born and died between two ticks is summed
-// by place and parent in entries with Slot -1. E is nil when there is nothing
-// to book: the process is older than the previous tick, and either was never
-// visible or has been reported as ended already.
+// by place and parent in entries with Slot -1; their records may be late by
+// the table's linger. E is nil when there is nothing to book: the process is
+// older, and either was never visible or has been reported as ended already.
 func (t *Table) Exit(s *Seen, where Where) (e *Entry, moved bool) {
 	if slot, ok := t.byID[process{s.PID, s.Start}]; ok {
 		e = &t.entries[slot]
@@ -156,7 +166,7 @@ func (t *Table) Exit(s *Seen, where Where) (e *Entry, moved bool) {
 		e.where = where
 		return e, moved
 	}
-	if !t.bornInTick(s) || s.CPU <= 0 {
+	if s.CPU <= 0 || !t.startedAfter(max(t.known, t.first), s) {
 		return nil, false
 	}
 	from := origin{where, s.Parent}
@@ -204,13 +214,23 @@ func (t *Table) Finish(dst []workload.TaskUsage) []workload.TaskUsage {
 	}
 	t.dead = t.dead[:0]
 	clear(t.byDead)
-	t.prev, t.baseline = t.now, true
+	t.open, t.prev = false, *t.beginning()
+	if !t.baseline {
+		t.first, t.baseline = t.prev, true
+	}
 	return dst
 }
 
-// bornInTick reports whether all of the process's CPU time lies after the last finished tick.
-func (t *Table) bornInTick(s *Seen) bool {
-	return t.baseline && s.Start+startGrain > t.prev
+// beginning is where the boot time of the present tick's beginning is kept,
+// and before that the one of linger+1 ticks ago.
+func (t *Table) beginning() *time.Duration {
+	return &t.began[t.tick%uint64(len(t.began))]
+}
+
+// startedAfter reports whether all of the process's CPU time lies after the
+// beginning of an earlier tick.
+func (t *Table) startedAfter(began time.Duration, s *Seen) bool {
+	return t.baseline && s.Start+startGrain > began
 }
 
 // credit adds what cpu is beyond what was credited before. Sums over threads

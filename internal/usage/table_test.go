@@ -101,6 +101,21 @@ func TestTable(t *testing.T) {
 			}},
 			{3000 * ms, nil, nil},
 		}},
+		{"born and died between ticks, with a record that is late", 2, []tick{
+			{1000 * ms, nil, nil},
+			{2000 * ms, nil, nil},
+			{3000 * ms, []event{{exit: true, s: p(7, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
+			{4000 * ms, []event{{exit: true, s: p(8, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
+			{5000 * ms, []event{{exit: true, s: p(9, 1500*ms, 2*ms), at: 1}}, nil}, // too late to tell from one observed at 2000
+		}},
+		{"a record that is later than the linger is not credited on top of what was observed", 2, []tick{
+			{1000 * ms, nil, nil},
+			{2000 * ms, []event{{s: p(7, 1500*ms, 20*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 1500*ms, 20*ms, isNew)}},
+			{3000 * ms, nil, nil},
+			{4000 * ms, nil, nil},
+			{5000 * ms, nil, []workload.TaskUsage{u(0, 7, 1500*ms, 0, ended)}},
+			{6000 * ms, []event{{exit: true, s: p(7, 1500*ms, 25*ms), at: 1}}, nil},
+		}},
 		{"exec and a move are told once", 0, []tick{
 			{1000 * ms, []event{{s: p(7, 10*ms, 0), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, isNew)}},
 			{2000 * ms, []event{{s: Seen{PID: 7, Start: 10 * ms, Comm: comm("q")}, at: 1}}, []workload.TaskUsage{{Slot: 0, PID: 7, Start: 10 * ms, State: workload.Renamed, Comm: comm("q"), Place: home}}},

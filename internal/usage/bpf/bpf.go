@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +57,9 @@ type Options struct {
 	MaxTasks int
 	// HooksOnly lists no processes: Read then adds only the CPU time of those
 	// that were born and died since the previous Read, with Slot -1. It goes
-	// beside a source that reads /proc, and is read after it.
+	// beside a source that reads /proc, and is read after it. What ends some
+	// milliseconds before a Read is missing then: its record comes later, and
+	// whether the other source saw it alive is not known.
 	HooksOnly bool
 }
 
@@ -67,27 +70,32 @@ const lingerTicks = 2
 // Source is an open source. One goroutine uses it at a time. It holds locked
 // kernel objects and mapped memory until Close.
 type Source struct {
-	opts     Options
-	facts    facts
-	rung     string
-	hooks    *hooks
-	walker   walker // nil if HooksOnly
-	table    *usage.Table
-	seen     usage.Seen
-	exits    exitBatch
-	gone     []cgroupID // to be told at the end of this Read
-	justGone []cgroupID // to be told at the end of the next
-	listed   int
+	opts   Options
+	facts  facts
+	rung   string
+	hooks  *hooks
+	walker walker // nil if HooksOnly
+	table  *usage.Table
+	seen   usage.Seen
+	exits  exitBatch
+	now    time.Duration // since boot, when this Read began
+	gone   []goneCgroup  // oldest first, to be told
+	listed int
 
 	// Method values are made once: making one allocates.
 	takeExit   func(*exitKey, *exitValue)
 	takeCgroup func(what uint32, v1 bool, id uint64, path []byte)
 }
 
-type cgroupID struct {
+type goneCgroup struct {
 	v1 bool
 	id uint64
+	at time.Duration
 }
+
+// goneAfter is how long the end of a cgroup is kept back, so that the exit
+// records of what ended in it, which come after it, still find its name.
+const goneAfter = time.Second
 
 // walker lists processes.
 type walker interface {
@@ -138,7 +146,7 @@ func (s *Source) openWalker(ctx context.Context, l *loader, procs int) error {
 	}
 	var errs []error
 	for _, r := range []rung{
-		{RungSyscall, func() (walker, error) { return l.arrayWalker(s.hooks.state, procs+procs/4) }},
+		{RungSyscall, func() (walker, error) { return l.arrayWalker(s.hooks.state, room(procs)) }},
 		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, "list_loop") }},
 		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, "list_bounded") }},
 	} {
@@ -156,7 +164,7 @@ func (s *Source) openWalker(ctx context.Context, l *loader, procs int) error {
 		s.walker, s.rung = w, r.name
 		if err := s.tryWalk(); err != nil {
 			s.walker = nil
-			errs = append(errs, s.facts.explain(err), w.close())
+			errs = append(errs, errors.Join(s.facts.explain(err), w.close()))
 			continue
 		}
 		return nil
@@ -235,18 +243,22 @@ func (s *Source) drain() error {
 	if err := s.hooks.drainExits(&s.exits, s.takeExit); err != nil {
 		return s.facts.explain(err)
 	}
-	if s.opts.Places != nil {
-		for _, c := range s.gone {
-			s.opts.Places.Gone(c.v1, c.id)
+	told := 0
+	for _, c := range s.gone {
+		if s.now-c.at < goneAfter {
+			break
 		}
+		s.opts.Places.Gone(c.v1, c.id)
+		told++
 	}
-	s.gone, s.justGone = s.justGone, s.gone[:0]
+	s.gone = slices.Delete(s.gone, 0, told)
 	return nil
 }
 
 // begin starts a tick at the given boot time in nanoseconds.
 func (s *Source) begin(boot uint64) {
-	s.table.Begin(time.Duration(boot))
+	s.now = time.Duration(boot)
+	s.table.Begin(s.now)
 	s.hooks.cgroups.drain(s.takeCgroup)
 }
 
@@ -256,8 +268,7 @@ func (s *Source) cgroup(what uint32, v1 bool, id uint64, path []byte) {
 	case what == cgroupMade:
 		s.opts.Places.Made(v1, id, string(path))
 	case what == cgroupGone:
-		// Exit records are late: whoever died in it may come with the next Read.
-		s.justGone = append(s.justGone, cgroupID{v1, id})
+		s.gone = append(s.gone, goneCgroup{v1, id, s.now})
 	}
 }
 

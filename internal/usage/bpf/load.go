@@ -149,7 +149,7 @@ type arrayWalker struct {
 	args struct{ count, dropped uint32 }
 }
 
-// arrayWalker has room for at least n processes.
+// arrayWalker has room for n processes.
 func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
 	w := &arrayWalker{host: l.host}
 	if err := w.open(l, state, n); err != nil {
@@ -158,11 +158,14 @@ func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
 	return w, nil
 }
 
-// roomStep is by how many processes the array grows: below it no walk is repeated.
-const roomStep = 2048
+// room returns the length of an array for n processes and a quarter more. A
+// walk that finds it too short is repeated, which should be rare.
+func room(n int) int {
+	const step = 2048
+	return (n + n/4 + step) / step * step
+}
 
 func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
-	n = (n + roomStep) / roomStep * roomStep
 	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState},
 		map[string]*ebpf.Map{tasksMapState: state},
 		func(spec *ebpf.CollectionSpec) { spec.Maps[tasksMapTasks].MaxEntries = uint32(n) })
@@ -217,7 +220,7 @@ func (w *arrayWalker) run() error {
 	return nil
 }
 
-// grow makes room for a quarter more than n processes.
+// grow makes room for n processes.
 func (w *arrayWalker) grow(s *Source, n int) error {
 	if n > s.opts.MaxTasks {
 		return fmt.Errorf("walk all processes: %d of them are more than the limit of %d", n, s.opts.MaxTasks)
@@ -227,7 +230,7 @@ func (w *arrayWalker) grow(s *Source, n int) error {
 		return err
 	}
 	old := *w
-	if err := w.open(l, s.hooks.state, n+n/4); err != nil {
+	if err := w.open(l, s.hooks.state, room(n)); err != nil {
 		return err
 	}
 	return old.close()
