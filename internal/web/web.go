@@ -1,0 +1,192 @@
+// Package web serves the agent over HTTP: metrics, health, the newest snapshot
+// as JSON, and a plain index. Everything it shows comes from a finished tick.
+//
+// It refuses to measure, to write anything, to serve a debugger, and to answer
+// without bound: connections, requests at once, header sizes and times are limited.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"noether/internal/export"
+	"noether/internal/export/prometheus"
+	"noether/internal/snapshot"
+)
+
+// Limits of what clients may take.
+const (
+	maxConnections = 512
+	maxRequests    = 64 // at once; the next one is told to come back
+	maxLines       = 8  // of those for JSON, whose lines are not shared as pages are
+	maxHeader      = 16 << 10
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 3 * time.Minute // longer than usual scrape intervals
+	stopTimeout    = 5 * time.Second // for requests under way when the server stops
+	healthAtLeast  = time.Second     // a shorter silence never makes the agent unhealthy
+)
+
+// Options say what to serve, and where.
+type Options struct {
+	// Listen has the addresses, as host:port; port 0 takes any that is free.
+	Listen []string
+	// ConfigFile is a web configuration in the format that Prometheus exporters
+	// share: TLS and basic authentication. Empty means plain HTTP.
+	ConfigFile string
+	// AllowedHosts has names that clients may use for this server besides
+	// addresses and localhost. While it is empty, only connections over
+	// loopback are held to that: there a browser could be led astray by a
+	// name that resolves to 127.0.0.1.
+	AllowedHosts []string
+	// Snapshot returns the newest snapshot, or nil before the first.
+	Snapshot func() *snapshot.Snapshot
+	About    export.About
+	Interval time.Duration // of ticks, by which health is judged
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Server is an HTTP server. Run it once.
+type Server struct {
+	opt         Options
+	handler     http.Handler
+	started     time.Time
+	stopTimeout time.Duration
+	listeners   []net.Listener
+	lines       sync.Pool // of *[]byte, for JSON
+}
+
+// New returns a server, or an error if its configuration cannot be used.
+func New(opt Options) (*Server, error) {
+	if len(opt.Listen) == 0 {
+		return nil, errors.New("serve HTTP: no address to listen on: give one with --listen")
+	}
+	if err := toolkit.Validate(opt.ConfigFile); err != nil {
+		return nil, fmt.Errorf("read web configuration %q: %w", opt.ConfigFile, err)
+	}
+	s := &Server{opt: opt, started: opt.Now(), stopTimeout: stopTimeout}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", prometheus.NewPage(opt.Snapshot, opt.About))
+	mux.Handle("/api/noether/v1/snapshot", bounded(maxLines, get(s.snapshot)))
+	mux.Handle("/healthz", get(s.healthz))
+	mux.Handle("/readyz", get(s.readyz))
+	mux.Handle("/{$}", get(s.index))
+	s.handler = secured(s.checkHost(bounded(maxRequests, mux)))
+	return s, nil
+}
+
+// Listen opens the addresses, so that one in use is an error before anything
+// else starts. Run does it if it was not done.
+func (s *Server) Listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	for _, address := range s.opt.Listen {
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			s.closeListeners()
+			return listenError(address, err)
+		}
+		s.listeners = append(s.listeners, newLimited(l, maxConnections))
+	}
+	return nil
+}
+
+func listenError(address string, err error) error {
+	remedy := ""
+	_, port, _ := net.SplitHostPort(address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = "port " + port + " is in use, perhaps by another agent: choose another with --listen HOST:PORT (port 0 takes any that is free)"
+	case errors.Is(err, syscall.EACCES):
+		remedy = "ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose another with --listen HOST:PORT"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = "this machine does not have that address: choose another with --listen HOST:PORT"
+	default:
+		return fmt.Errorf("listen on %q: %w", address, err)
+	}
+	return fmt.Errorf("listen on %q: %s: %w", address, remedy, err)
+}
+
+// Addrs returns the addresses that are open, with their real ports.
+func (s *Server) Addrs() []net.Addr {
+	addrs := make([]net.Addr, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		addrs = append(addrs, l.Addr())
+	}
+	return addrs
+}
+
+// Run serves until ctx is done, then gives the requests under way five seconds.
+func (s *Server) Run(ctx context.Context) error {
+	if s.listeners == nil {
+		if err := s.Listen(ctx); err != nil {
+			return err
+		}
+	}
+	defer s.closeListeners()
+	if ctx.Err() != nil {
+		return nil
+	}
+
+	// The toolkit changes the server it is given, so each listener has its own.
+	servers := make([]*http.Server, 0, len(s.listeners))
+	failed := make(chan error, len(s.listeners))
+	var serving sync.WaitGroup
+	for _, l := range s.listeners {
+		server := &http.Server{
+			Handler:           s.handler,
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(s.opt.Log.Handler(), slog.LevelDebug), // what clients do wrong
+		}
+		servers = append(servers, server)
+		serving.Go(func() {
+			if err := s.serve(l, server); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve HTTP on %q: %w", l.Addr(), err)
+			}
+		})
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.stopTimeout)
+	defer cancel()
+	for _, server := range servers {
+		if server.Shutdown(stop) != nil {
+			_ = server.Close() // the deadline is over: cut what is left
+		}
+	}
+	s.closeListeners() // also of a server that had not begun to serve
+	serving.Wait()
+	return err
+}
+
+func (s *Server) serve(l net.Listener, server *http.Server) error {
+	if s.opt.ConfigFile == "" {
+		return server.Serve(l)
+	}
+	file := s.opt.ConfigFile
+	return toolkit.Serve(l, server, &toolkit.FlagConfig{WebConfigFile: &file}, s.opt.Log)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		_ = l.Close() // a second time is harmless
+	}
+}
