@@ -173,10 +173,18 @@ func (r *Resolver) monitorIn(hierarchy, path string) string {
 	return ""
 }
 
-// mounts returns where a hierarchy may be mounted.
+// mounts returns where a hierarchy may be mounted: under the name of all its
+// controllers, or that of any one.
 func (r *Resolver) mounts(hierarchy string) []string {
 	if hierarchy == "" {
 		return []string{r.fs.Cgroup, filepath.Join(r.fs.Cgroup, "unified")}
 	}
-	return []string{filepath.Join(r.fs.Cgroup, strings.TrimPrefix(hierarchy, "name="))}
+	name := strings.TrimPrefix(hierarchy, "name=")
+	dirs := []string{filepath.Join(r.fs.Cgroup, name)}
+	if strings.Contains(name, ",") {
+		for controller := range strings.SplitSeq(name, ",") {
+			dirs = append(dirs, filepath.Join(r.fs.Cgroup, controller))
+		}
+	}
+	return dirs
 }

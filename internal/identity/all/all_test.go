@@ -1,8 +1,11 @@
 package all
 
 import (
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -71,6 +74,10 @@ func TestPlace(t *testing.T) {
 			"sys/fs/cgroup/systemd/qemu.slice/100.scope/cgroup.procs": "42\n",
 			"proc/42/comm": "kvm\n", "proc/42/cmdline": kvm,
 		}, &workload.Place{Paths: []workload.CgroupPath{{Hierarchy: "cpu,cpuacct", Path: "/"}, {Hierarchy: "name=systemd", Path: "/qemu.slice/100.scope"}}}, machine("web", "proxmox")},
+		{"v1, mounted under another order of controllers", map[string]string{
+			"sys/fs/cgroup/cpu/machine/a.libvirt-qemu/emulator/cgroup.procs": "43\n",
+			"proc/43/comm": "qemu-system-x86\n", "proc/43/cmdline": qemu,
+		}, &workload.Place{Paths: []workload.CgroupPath{{Hierarchy: "cpuacct,cpu", Path: "/machine/a.libvirt-qemu"}}}, machine("Büro 1", "libvirt")},
 		{"Proxmox VE, still starting", nil, v2("/qemu.slice/100.scope"), machine("100", "proxmox")},
 		{"libvirt: a virtual CPU is its machine's", map[string]string{
 			`sys/fs/cgroup/machine.slice/machine-qemu\x2d1\x2dB\xc3\xbcro1.scope/libvirt/cgroup.procs`: "43\n",
@@ -148,6 +155,87 @@ func TestProcess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRealMachine runs a process that is called like a monitor in a real
+// cgroup that is called like Proxmox VE's.
+func TestRealMachine(t *testing.T) {
+	mount := ""
+	for _, dir := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
+			mount = dir
+			break
+		}
+	}
+	if mount == "" {
+		t.Skip("needs a cgroup v2 hierarchy")
+	}
+	top := "/noether-identity-" + strconv.Itoa(os.Getpid())
+	path := top + "/qemu.slice/100.scope"
+	if err := os.MkdirAll(mount+path, 0o755); err != nil {
+		t.Skipf("needs the right to make cgroups: %v", err)
+	}
+	t.Cleanup(func() {
+		for dir := path; dir != "/"; dir = filepath.Dir(dir) {
+			if err := os.Remove(mount + dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "kvm")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Args = []string{"/usr/bin/kvm", "-id", "100", "-name", "web,debug-threads=on"}
+	cmd.Env = append(os.Environ(), "IDENTITY_TEST_WAIT=1", "GORACE=atexit_sleep_ms=0")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // before the cgroups are removed
+		in.Close()
+		cmd.Wait()
+	})
+	if _, err := io.ReadFull(out, make([]byte, len("ready"))); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(cmd.Process.Pid)
+	if err := os.WriteFile(mount+path+"/cgroup.procs", []byte(pid), 0o600); err != nil {
+		t.Skipf("needs the right to move a process: %v", err)
+	}
+
+	place := v2(path)
+	want := machine("web", "proxmox")
+	if diff := cmp.Diff(want, New("", linux.Under("")).Place(place)); diff != "" {
+		t.Errorf("Place (-want +got):\n%s", diff)
+	}
+	got, ok := New("", linux.Under("")).Process(uint32(cmd.Process.Pid), comm("kvm"), place, machine("100", "proxmox"))
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
+		t.Errorf("Process %v (-want +got):\n%s", ok, diff)
+	}
+}
+
+// TestMain lets the test binary stand for another program.
+func TestMain(m *testing.M) {
+	if os.Getenv("IDENTITY_TEST_WAIT") != "" {
+		os.Stdout.WriteString("ready")
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
 }
 
 func TestOrdinaryProcessesCostNothing(t *testing.T) {

@@ -142,7 +142,7 @@ func start(t *testing.T, path string, args ...string) (pid uint32, comm []byte) 
 	t.Helper()
 	cmd := exec.Command(path)
 	cmd.Args = args
-	cmd.Env = append(os.Environ(), "VM_TEST_WAIT=1")
+	cmd.Env = append(os.Environ(), "VM_TEST_WAIT=1", "GORACE=atexit_sleep_ms=0")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
