@@ -49,7 +49,7 @@ type Dir struct {
 func OpenDir(path string) (*Dir, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -74,7 +74,7 @@ func (d *Dir) Rewind() error {
 func (d *Dir) Fill(buf []byte) ([]byte, error) {
 	for {
 		n, err := unix.Getdents(d.fd, buf)
-		if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -97,7 +97,7 @@ func (d *Dir) Close() error {
 func (d *Dir) OpenFile(path string) (*File, error) {
 	for {
 		fd, err := unix.Openat(d.fd, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {

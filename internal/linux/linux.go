@@ -39,7 +39,7 @@ type File struct {
 func Open(path string) (*File, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -66,7 +66,7 @@ func (f *File) Read(buf []byte) ([]byte, error) {
 func (f *File) readAt(buf []byte, at int64) (int, error) {
 	for {
 		n, err := unix.Pread(f.fd, buf, at)
-		if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {

@@ -21,11 +21,7 @@ func field(b []byte) (word, rest []byte) {
 // line returns the text up to the next newline and what follows it. Whole is
 // false when the newline is missing.
 func line(b []byte) (text, rest []byte, whole bool) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		return b, nil, false
-	}
-	return b[:i], b[i+1:], true
+	return bytes.Cut(b, []byte{'\n'})
 }
 
 // ParseUint parses a decimal number that fills b.

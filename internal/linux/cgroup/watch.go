@@ -30,7 +30,7 @@ func (w *watcher) add(dir string, slot int32) (int32, bool) {
 	wd, err := unix.InotifyAddWatch(w.fd, dir,
 		unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVE|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW)
 	if err != nil {
-		if err != unix.ENOENT { //nolint:errorlint // unix returns bare errnos
+		if err != unix.ENOENT {
 			w.full = true
 		}
 		return 0, false
@@ -51,7 +51,7 @@ func (w *watcher) events(all *bool) iter.Seq[int32] {
 	return func(yield func(int32) bool) {
 		for {
 			n, err := unix.Read(w.fd, w.buf[:])
-			if err == unix.EINTR { //nolint:errorlint // unix returns bare errnos
+			if err == unix.EINTR {
 				continue
 			}
 			if err != nil || n <= 0 {

@@ -48,6 +48,7 @@ type Ladder struct {
 	groups *cgroup.Source // nil when no cgroups can be read
 	rung   int            // index into rungs of the one in force, len(rungs) when none works
 	rungs  []rung
+	hidden error          // why procfs does not show every process
 	tasks  []usage.Source // of the rung in force; the first lists processes
 
 	epoch    uint32
@@ -74,7 +75,7 @@ func Open(ctx context.Context, opts Options) (*Ladder, error) {
 		return nil, fmt.Errorf("open CPU times: %w", err)
 	}
 	cgroups, processes := descriptors()
-	l := &Ladder{opts: opts, clock: clock}
+	l := &Ladder{opts: opts, clock: clock, hidden: procfs.Limits(opts.FS.Proc)}
 	l.index = usage.OpenIndex(usage.IndexOptions{FS: opts.FS, Now: opts.Now, Files: cgroups})
 	groups, groupsErr := cgroup.Open(l.index)
 	l.groups = groups
@@ -82,7 +83,7 @@ func Open(ctx context.Context, opts Options) (*Ladder, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	if err := l.climb(ctx, "measuring who ran", nil); err != nil {
+	if err := l.climb(ctx, nil); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -98,13 +99,17 @@ func (l *Ladder) plan(groupsErr error, files int) ([]rung, error) {
 		if groupsErr != nil {
 			return nil, "", groupsErr
 		}
-		return nil, l.groups.Covers(), nil
+		covers := l.groups.Covers()
+		if l.opts.Processes && l.hidden != nil {
+			covers += "; no processes: " + explain(l.hidden)
+		}
+		return nil, covers, nil
 	}}
 	switch l.opts.Want {
 	case Auto:
 		// Where processes are not shown, or not all can be seen, files are
 		// read only if there is nothing else.
-		if !l.opts.Processes || procfs.Limits(l.opts.FS.Proc) != nil {
+		if l.hidden != nil || !l.opts.Processes {
 			return []rung{byBPF, byGroups, byFiles}, nil
 		}
 		return []rung{byBPF, byFiles, byGroups}, nil
@@ -121,7 +126,7 @@ func (l *Ladder) plan(groupsErr error, files int) ([]rung, error) {
 
 // climb opens the first rung from l.rung on that works. A rung that was asked
 // for by name must work at the start. Why is the reason for a change.
-func (l *Ladder) climb(ctx context.Context, event string, why error) error {
+func (l *Ladder) climb(ctx context.Context, why error) error {
 	var refused []any
 	first := why == nil
 	errs := []error{why}
@@ -137,11 +142,11 @@ func (l *Ladder) climb(ctx context.Context, event string, why error) error {
 			if why != nil {
 				attrs = append(attrs, slog.Any("reason", why))
 			}
-			level := slog.LevelInfo
-			if !first {
-				level = slog.LevelWarn
+			if first {
+				l.opts.Log.LogAttrs(ctx, slog.LevelInfo, "measuring who ran", attrs...)
+			} else {
+				l.opts.Log.LogAttrs(ctx, slog.LevelWarn, "measuring who ran in another way", attrs...)
 			}
-			l.opts.Log.LogAttrs(ctx, level, event, attrs...)
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
@@ -203,7 +208,7 @@ func (l *Ladder) openProcfs(ctx context.Context, files int, hooked bool) ([]usag
 	if hooks != nil {
 		sources = append(sources, hooks)
 	}
-	return sources, fmt.Sprintf("the processes in %s", l.opts.FS.Proc) + how + l.covers(), nil
+	return sources, "the processes in " + l.opts.FS.Proc + how + l.covers(), nil
 }
 
 func (l *Ladder) covers() string {
@@ -216,11 +221,11 @@ func (l *Ladder) covers() string {
 // realProcfs refuses a directory that only looks like procfs: the kernel knows
 // nothing of the processes in it.
 func realProcfs(proc string) error {
-	real, err := linux.IsProcfs(proc)
+	kernels, err := linux.IsProcfs(proc)
 	if err != nil {
 		return err
 	}
-	if !real {
+	if !kernels {
 		return fmt.Errorf("list the processes in %s by BPF: not a procfs: %w", proc, probe.ErrNotSupported)
 	}
 	return nil

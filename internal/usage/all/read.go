@@ -78,7 +78,7 @@ func (l *Ladder) readGroups(ctx context.Context, dst *workload.Usage) error {
 func (l *Ladder) readTasks(ctx context.Context, dst *workload.Usage) error {
 	if l.rung == len(l.rungs) {
 		l.rung = 0 // nothing worked before; it may now
-		if err := l.climb(ctx, "measuring who ran works again", errNothing); err != nil {
+		if err := l.climb(ctx, errNothing); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func (l *Ladder) readTasks(ctx context.Context, dst *workload.Usage) error {
 		err = fmt.Errorf("%s: %w", l.Name(), errors.Join(err, l.closeTasks()))
 		l.epoch++
 		l.rung++
-		if err := l.climb(ctx, "measuring who ran fell to a lower rung", err); err != nil {
+		if err := l.climb(ctx, err); err != nil {
 			return err
 		}
 	}

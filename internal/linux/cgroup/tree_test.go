@@ -1,0 +1,319 @@
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// group makes a cgroup of plain files whose counter stands at usage.
+func group(t *testing.T, h Hierarchy, path string, usage time.Duration) {
+	t.Helper()
+	dir := filepath.Join(h.Dir, path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("%d\n", usage)
+	if h.V2() {
+		text = fmt.Sprintf("usage_usec %d\nuser_usec 0\n", usage.Microseconds())
+	}
+	if err := os.WriteFile(filepath.Join(dir, h.Counter), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type clock struct{ now time.Duration }
+
+func openTree(t *testing.T, h Hierarchy, files int) (*Tree, *clock) {
+	t.Helper()
+	c := &clock{}
+	tree, err := OpenTree(h, Options{Files: files, Now: func() time.Duration { return c.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tree, c
+}
+
+// use refreshes and reads, and returns what was used by path, zeros left out.
+func use(t *testing.T, tree *Tree) map[string]time.Duration {
+	t.Helper()
+	tree.Refresh()
+	list, err := tree.Read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]time.Duration{}
+	for _, u := range list {
+		if u.CPU != 0 {
+			got[tree.Path(u.Slot)] += u.CPU
+		}
+	}
+	return got
+}
+
+func equal(t *testing.T, what string, got map[string]time.Duration, want map[string]time.Duration) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: -want +got:\n%s", what, diff)
+	}
+}
+
+func v1(t *testing.T) Hierarchy {
+	return Hierarchy{Name: "cpu,cpuacct", Dir: t.TempDir(), Counter: "cpuacct.usage"}
+}
+
+const second = time.Second
+
+type usage = map[string]time.Duration
+
+func TestOwnUseIsTheCounterLessTheChildren(t *testing.T) {
+	for _, files := range []int{100, 0} { // kept open, and opened for each reading
+		h := v1(t)
+		set := func(root, a, b, c time.Duration) {
+			group(t, h, "/", root)
+			group(t, h, "/a", a)
+			group(t, h, "/a/b", b)
+			group(t, h, "/a/b/c", c)
+		}
+		set(100*second, 50*second, 20*second, 5*second)
+		tree, _ := openTree(t, h, files)
+		equal(t, "baseline", use(t, tree), usage{})
+		set(110*second, 58*second, 27*second, 11*second)
+		equal(t, "tick", use(t, tree), usage{"/": 2 * second, "/a": second, "/a/b": second, "/a/b/c": 6 * second})
+		// The child is read before its parent, or the parent's counter lags: the
+		// difference is carried and nothing is told twice.
+		set(110*second, 58*second, 28*second, 11*second)
+		equal(t, "the child is ahead", use(t, tree), usage{"/a/b": second})
+		set(112*second, 60*second, 28*second, 11*second)
+		equal(t, "the parent follows", use(t, tree), usage{"/a": second})
+	}
+}
+
+func TestNewAndRemovedCgroups(t *testing.T) {
+	h := v1(t)
+	group(t, h, "/", 10*second)
+	group(t, h, "/a", 4*second)
+	group(t, h, "/a/old", 2*second)
+	tree, _ := openTree(t, h, 100)
+	var removed []string
+	tree.opts.Removed = func(_ uint64, path string) { removed = append(removed, path) }
+	use(t, tree)
+
+	group(t, h, "/", 20*second)
+	group(t, h, "/a", 14*second)
+	group(t, h, "/a/old", 3*second)
+	group(t, h, "/a/new", 5*second)
+	group(t, h, "/a/new/inner", 4*second)
+	equal(t, "made", use(t, tree), usage{"/a": 4 * second, "/a/old": second, "/a/new": second, "/a/new/inner": 4 * second})
+
+	// Of the 3 s that /a has gained, one second was used by old before it went.
+	os.RemoveAll(filepath.Join(h.Dir, "a/old"))
+	group(t, h, "/", 23*second)
+	group(t, h, "/a", 17*second)
+	equal(t, "removed: its last slice is its parent's", use(t, tree), usage{"/a": 3 * second})
+	if diff := cmp.Diff([]string{"/a/old"}, removed); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := tree.ByPath("/a/old"); ok {
+		t.Error("a removed cgroup is found by its path")
+	}
+
+	// Made again under the same name within a tick: another cgroup.
+	os.RemoveAll(filepath.Join(h.Dir, "a/new"))
+	group(t, h, "/a/new", second)
+	group(t, h, "/", 24*second)
+	group(t, h, "/a", 18*second)
+	equal(t, "made again", use(t, tree), usage{"/a/new": second})
+	if tree.Len() != 3 {
+		t.Errorf("%d cgroups, want 3", tree.Len())
+	}
+}
+
+func TestCgroupFoundLateIsNotToldTwice(t *testing.T) {
+	h := v1(t)
+	group(t, h, "/", 0)
+	group(t, h, "/a", 0)
+	tree, c := openTree(t, h, 100)
+	use(t, tree)
+	// Nobody tells that it was made: its time is its parent's meanwhile.
+	tree.watch.close()
+	tree.watch.fd = -1
+	group(t, h, "/", 6*second)
+	group(t, h, "/a", 6*second)
+	group(t, h, "/a/b", 6*second)
+	equal(t, "not found yet", use(t, tree), usage{"/a": 6 * second})
+	c.now += rescan
+	group(t, h, "/", 9*second)
+	group(t, h, "/a", 9*second)
+	group(t, h, "/a/b", 8*second)
+	equal(t, "found", use(t, tree), usage{"/a/b": 3 * second})
+	group(t, h, "/", 12*second)
+	group(t, h, "/a", 12*second)
+	group(t, h, "/a/b", 10*second)
+	equal(t, "afterwards", use(t, tree), usage{"/a": second, "/a/b": 2 * second})
+	tree.watch = nil
+}
+
+func TestUnreadableCgroupCostsItself(t *testing.T) {
+	h := v1(t)
+	group(t, h, "/", 0)
+	group(t, h, "/a", 0)
+	group(t, h, "/a/b", 0)
+	tree, _ := openTree(t, h, 0)
+	use(t, tree)
+	os.WriteFile(filepath.Join(h.Dir, "a/b", h.Counter), []byte("garbage\n"), 0o644)
+	group(t, h, "/", 2*second)
+	group(t, h, "/a", 2*second)
+	tree.Refresh()
+	list, err := tree.Read(nil)
+	if err == nil || len(list) != 3 {
+		t.Fatalf("%d readings, %v; want 3 and an error", len(list), err)
+	}
+	if _, err = tree.Read(nil); err != nil {
+		t.Errorf("told twice: %v", err)
+	}
+	group(t, h, "/", 5*second)
+	group(t, h, "/a", 5*second)
+	group(t, h, "/a/b", 4*second)
+	equal(t, "it is back: 2 s had been its parent's", use(t, tree), usage{"/a/b": 3 * second})
+}
+
+func TestRootOfV2IsNotCounted(t *testing.T) {
+	h := Hierarchy{Dir: t.TempDir(), Counter: "cpu.stat"}
+	group(t, h, "/", 100*second)
+	group(t, h, "/a", second)
+	tree, _ := openTree(t, h, 100)
+	tree.nodes[Root].bare = true // as when its inode is 1
+	use(t, tree)
+	group(t, h, "/", 200*second)
+	group(t, h, "/a", 3*second)
+	equal(t, "v2", use(t, tree), usage{"/a": 2 * second})
+}
+
+func TestTouchAndNearest(t *testing.T) {
+	h := v1(t)
+	group(t, h, "/", 0)
+	group(t, h, "/a", 0)
+	tree, _ := openTree(t, h, 100)
+	group(t, h, "/a/b/c", 0)
+	group(t, h, "/a/b", 0)
+	if got := tree.Path(tree.Nearest("/a/b/c")); got != "/a" {
+		t.Errorf("nearest before it is found: %s", got)
+	}
+	slot, ok := tree.Touch("/a/b/c")
+	if !ok || tree.Path(slot) != "/a/b/c" {
+		t.Errorf("touched %v", ok)
+	}
+	if _, ok := tree.Touch("/a/x"); ok {
+		t.Error("touched what is not there")
+	}
+	os.WriteFile(filepath.Join(h.Dir, "a/b/cgroup.procs"), []byte("12\n4242\n"), 0o644)
+	if path, ok := tree.FindProcess(4242); path != "/a/b" || !ok {
+		t.Errorf("process found in %q", path)
+	}
+}
+
+func TestSteadyReadAllocatesNothing(t *testing.T) {
+	h := v1(t)
+	group(t, h, "/", 0)
+	for i := range 100 {
+		group(t, h, fmt.Sprintf("/pod%d/c", i), 0)
+		group(t, h, fmt.Sprintf("/pod%d", i), 0)
+	}
+	tree, _ := openTree(t, h, 1000)
+	var list []Usage
+	n := testing.AllocsPerRun(20, func() {
+		tree.Refresh()
+		list, _ = tree.Read(list[:0])
+	})
+	if n != 0 || len(list) != 201 {
+		t.Errorf("%v allocations for %d cgroups", n, len(list))
+	}
+}
+
+// TestRealCgroups makes cgroups below this machine's own.
+func TestRealCgroups(t *testing.T) {
+	for _, h := range []Hierarchy{
+		{Name: "cpuacct", Dir: "/sys/fs/cgroup/cpuacct", Counter: "cpuacct.usage"},
+		{Dir: "/sys/fs/cgroup/unified", Counter: "cpu.stat"},
+		{Dir: "/sys/fs/cgroup", Counter: "cpu.stat"},
+	} {
+		t.Run(h.Dir, func(t *testing.T) {
+			dir := fmt.Sprintf("%s/noether-test-%d", h.Dir, os.Getpid())
+			if _, err := os.Stat(h.Dir + "/" + h.Counter); err != nil {
+				t.Skipf("skipped: %v", err)
+			}
+			tree, _ := openTree(t, h, 100)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Skipf("skipped: cgroups cannot be made here: %v", err)
+			}
+			defer os.Remove(dir)
+			if !tree.Watched() {
+				t.Log("no inotify to be had: the tree is listed each time")
+			}
+			if _, ok := tree.ByPath("/" + filepath.Base(dir)); ok {
+				t.Fatal("found before it is looked for")
+			}
+			tree.Refresh()
+			slot, ok := tree.ByPath("/" + filepath.Base(dir))
+			if !ok {
+				t.Fatal("a new cgroup is not found")
+			}
+			use(t, tree)
+			self := []byte(fmt.Sprint(os.Getpid()))
+			if err := os.WriteFile(dir+"/cgroup.procs", self, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			before := own(t)
+			for own(t)-before < 100*time.Millisecond {
+				for range 1000 {
+					_ = fmt.Sprint(dir)
+				}
+			}
+			spent := own(t) - before
+			if err := os.WriteFile(h.Dir+"/cgroup.procs", self, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			got := use(t, tree)["/"+filepath.Base(dir)]
+			if got < spent*98/100 || got > spent*102/100+2*time.Millisecond {
+				t.Errorf("%v of %v credited", got, spent)
+			}
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			use(t, tree)
+			if id, ok := tree.ID(slot); ok && tree.Path(slot) == "/"+filepath.Base(dir) {
+				t.Errorf("cgroup %d is there after its removal", id)
+			}
+		})
+	}
+}
+
+func FuzzCounter(f *testing.F) {
+	f.Add([]byte("usage_usec 12\nuser_usec 5\n"), true)
+	f.Add([]byte("123456789\n"), false)
+	f.Fuzz(func(t *testing.T, b []byte, v2 bool) {
+		if d, ok := parseCounter(b, v2); ok && d < 0 {
+			t.Errorf("%q: %v", b, d)
+		}
+	})
+}
+
+// own returns the CPU time this process has used.
+func own(t *testing.T) time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
+}
