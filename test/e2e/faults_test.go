@@ -1,9 +1,9 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,13 +67,17 @@ func TestTruncatedStatCostsOnlyItsProcess(t *testing.T) {
 	m := oneZone(t, 10, 11, 12)
 	a := startOn(t, m)
 	before := a.next()
+	var after *page
 	for _, text := range []string{"", "11 (wo", "11 (work) S 1", "11 (work) S 1 1 1 0 -1 0 0 0 0 0 x y 0 0 20 0 1 0 1 0 0\n", strings.Repeat("9", 5000)} {
-		m.BreakProcess(11, text)
-		m.Advance(busy(10))
-		a.skip(1)
+		_, after = a.move(func() {
+			m.BreakProcess(11, text)
+			m.Advance(busy(10))
+		})
+		if after.value("noether_unit_cpu_seconds_total", "unit", "work.service") == 0 {
+			t.Errorf("with a stat of %q the whole unit has no CPU time", text)
+		}
 	}
-	m.Advance(machine.Step{CPU: map[int]time.Duration{11: machine.Tick}})
-	after := a.skip(2)
+	_, after = a.move(func() { m.Advance(machine.Step{CPU: map[int]time.Duration{11: machine.Tick}}) })
 	for _, pid := range []string{"10", "12"} {
 		if len(after.find("noether_process_joules_total", "pid", pid)) == 0 {
 			t.Errorf("process %s is missing because another one is broken", pid)
@@ -96,14 +100,12 @@ func TestNamesOfAnyBytes(t *testing.T) {
 		m.Start(machine.Process{PID: pid, PPID: 1, Comm: name, Cgroup: "/system.slice/work.service"})
 	}
 	a := startOn(t, m)
-	a.next()
-	m.Advance(busy(10, 11, 12, 13, 14, 15, 16))
-	p := a.skip(2)
+	_, p := a.move(func() { m.Advance(busy(10, 11, 12, 13, 14, 15, 16)) })
 	if !utf8.Valid(p.text) {
 		t.Fatalf("the page is not UTF-8")
 	}
 	for pid := range names {
-		if got := p.joules("noether_process_joules_total", "pid", fmt.Sprint(pid), "component", "cpu"); got < 4_000_000/7-1 {
+		if got := p.joules("noether_process_joules_total", "pid", strconv.Itoa(pid), "component", "cpu"); got < 4_000_000/7-1 {
 			t.Errorf("process %d named %q was credited %d uJ, want a seventh of 4 J", pid, names[pid], got)
 		}
 	}
@@ -151,12 +153,10 @@ func TestZoneStandsStill(t *testing.T) {
 	a := startOn(t, m)
 	before := a.next()
 	for range 3 {
-		m.Advance(busy(10))
-		a.skip(1)
+		a.move(func() { m.Advance(busy(10)) })
 		still := busy(10)
 		still.Energy = map[string]uint64{"intel-rapl:0": 1_000_000}
-		m.Advance(still)
-		a.skip(1)
+		a.move(func() { m.Advance(still) })
 	}
 	after := a.skip(1)
 	if got := after.owner("unit/work.service", "memory", "dynamic") - before.owner("unit/work.service", "memory", "dynamic"); got != 1_200_000 {
@@ -176,8 +176,7 @@ func TestZoneWraps(t *testing.T) {
 		t.Errorf("the node begins at %d uJ, want 0", got)
 	}
 	for range 3 {
-		m.Advance(machine.Step{Energy: map[string]uint64{"intel-rapl:0": 1_500_000}, Idle: full})
-		a.skip(1)
+		a.move(func() { m.Advance(machine.Step{Energy: map[string]uint64{"intel-rapl:0": 1_500_000}, Idle: full}) })
 	}
 	if got := a.skip(1).joules("noether_node_joules_total"); got != 4_500_000 {
 		t.Errorf("the node is at %d uJ after 4.5 J with a wrap between", got)
@@ -190,13 +189,12 @@ func TestPIDReuse(t *testing.T) {
 	t.Parallel()
 	m := oneZone(t, 10, 11)
 	a := startOn(t, m)
-	a.next()
-	m.Advance(busy(10, 11))
-	first := a.skip(2)
-	m.Exit(10)
-	m.Start(machine.Process{PID: 10, PPID: 1, Comm: "other", Cgroup: "/system.slice/work.service"})
-	m.Advance(busy(11))
-	second := a.skip(2)
+	_, first := a.move(func() { m.Advance(busy(10, 11)) })
+	_, second := a.move(func() {
+		m.Exit(10)
+		m.Start(machine.Process{PID: 10, PPID: 1, Comm: "other", Cgroup: "/system.slice/work.service"})
+		m.Advance(busy(11))
+	})
 	if got := second.find("noether_process_joules_total", "pid", "10", "comm", "work", "component", "cpu"); len(got) != 1 || number(got[0]) != 2 {
 		t.Errorf("the ended process 10 shows %v, want its 2 J", got)
 	}
@@ -206,10 +204,11 @@ func TestPIDReuse(t *testing.T) {
 	if got := second.joules("noether_process_joules_total", "pid", "11", "component", "cpu") - first.joules("noether_process_joules_total", "pid", "11", "component", "cpu"); got != 4_000_000 {
 		t.Errorf("process 11 worked alone for 4 J and was credited %d uJ", got)
 	}
-	m.Exit(10)
-	m.Start(machine.Process{PID: 10, PPID: 1, Comm: "work", Cgroup: "/system.slice/work.service"})
-	m.Advance(busy(10))
-	third := a.skip(2)
+	_, third := a.move(func() {
+		m.Exit(10)
+		m.Start(machine.Process{PID: 10, PPID: 1, Comm: "work", Cgroup: "/system.slice/work.service"})
+		m.Advance(busy(10))
+	})
 	if got := third.find("noether_process_joules_total", "pid", "10", "comm", "work", "component", "cpu"); len(got) != 1 || number(got[0]) != 6 {
 		t.Errorf("the same program with the same PID shows %v, want one series at 2 + 4 J", got)
 	}
@@ -224,9 +223,7 @@ func TestFinishedStayForEveryReader(t *testing.T) {
 	m.Start(machine.Process{PID: 20, PPID: 1, Comm: "short", Cgroup: "/system.slice/short.service"})
 	const keep = 8 * time.Second
 	a := startOn(t, m, "--keep-finished", keep.String())
-	a.next()
-	m.Advance(busy(10, 20))
-	a.skip(1)
+	a.move(func() { m.Advance(busy(10, 20)) })
 	gone := time.Now()
 	m.Exit(20)
 	m.RemoveCgroup("/system.slice/short.service")
@@ -263,9 +260,7 @@ func TestHypervisorsAreTold(t *testing.T) {
 		})
 	}
 	a := startOn(t, m)
-	a.next()
-	m.Advance(busy(10, 21, 22, 23))
-	p := a.skip(2)
+	_, p := a.move(func() { m.Advance(busy(10, 21, 22, 23)) })
 	vms := map[string]int64{}
 	for _, s := range p.find("noether_vm_joules_total", "component", "cpu", "part", "dynamic") {
 		vms[s.Labels["vm"]] = p.owner("vm/"+s.Labels["vm"], "cpu", "dynamic")

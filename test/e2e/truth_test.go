@@ -122,14 +122,14 @@ func random(r *rand.Rand, m *machine.Machine) machine.Step {
 	return s
 }
 
-// step lets a step pass between two ticks of the agent and returns the pages
-// before and after it. Clean is false if a tick may have begun while the
-// machine moved: then only sums hold.
-func (a *agent) step(m *machine.Machine, s machine.Step) (before, after *page, clean bool) {
+// between changes a machine between two ticks of the agent and returns the
+// pages before and after that. Clean is false if a tick may have begun while
+// the machine changed: then only sums hold.
+func (a *agent) between(change func()) (before, after *page, clean bool) {
 	a.t.Helper()
 	before = a.next()
-	m.Advance(s)
-	moved := time.Now()
+	change()
+	changed := time.Now()
 	quiet := a.scrape()
 	after = quiet
 	if quiet.ticks() == before.ticks() {
@@ -137,11 +137,22 @@ func (a *agent) step(m *machine.Machine, s machine.Step) (before, after *page, c
 	}
 	// The tick was published after quiet was asked for, and began this much before.
 	worked := time.Duration(after.value("noether_tick_duration_seconds") * float64(time.Second))
-	clean = quiet.ticks() == before.ticks() && after.ticks() == before.ticks()+1 && quiet.asked.Add(-worked).After(moved)
+	clean = quiet.ticks() == before.ticks() && after.ticks() == before.ticks()+1 && quiet.asked.Add(-worked).After(changed)
 	if !clean {
 		after = a.skip(1)
 	}
 	return before, after, clean
+}
+
+// move is between for tests that make few changes: one that a tick fell into
+// ends the test, because nothing exact can be said then.
+func (a *agent) move(change func()) (before, after *page) {
+	a.t.Helper()
+	before, after, clean := a.between(change)
+	if !clean {
+		a.t.Skip("the machine is too slow: a tick fell into a change of the simulated machine")
+	}
+	return before, after
 }
 
 // TestTheBooksMatchTheTruth moves simulated machines by known amounts, with
@@ -162,7 +173,7 @@ func TestTheBooksMatchTheTruth(t *testing.T) {
 				for try := 0; try < 60 && checked < 16; try++ {
 					s := random(r, m)
 					bill := m.Bill(s, debt)
-					before, after, clean := a.step(m, s)
+					before, after, clean := a.between(func() { m.Advance(s) })
 					debt = bill.Debt
 					compareZones(t, s, before, after)
 					compareNode(t, &bill, before, after, clean)

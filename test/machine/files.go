@@ -164,13 +164,15 @@ func (m *Machine) writeProcess(p *process, fresh bool) {
 	dir := m.Path("proc", strconv.Itoa(p.PID))
 	if fresh {
 		m.must(os.MkdirAll(dir, 0o755))
+		m.write(filepath.Join(dir, "cgroup"), m.procCgroup(p.Cgroup))
+	}
+	if fresh && !p.Plain {
 		cmdline := ""
 		if len(p.Cmdline) > 0 {
 			cmdline = strings.Join(p.Cmdline, "\x00") + "\x00"
 		}
 		m.write(filepath.Join(dir, "cmdline"), cmdline)
 		m.write(filepath.Join(dir, "comm"), p.Comm+"\n")
-		m.write(filepath.Join(dir, "cgroup"), m.procCgroup(p.Cgroup))
 		m.write(filepath.Join(dir, "statm"), fmt.Sprintf("%d %d 0 0 0 0 0\n", p.RSS/2048, p.RSS/4096))
 		m.write(filepath.Join(dir, "status"), fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\n"+
 			"Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmRSS:\t%d kB\nThreads:\t1\n",

@@ -62,6 +62,7 @@ type Process struct {
 	RSS       int64  // bytes
 	Kernel    bool   // a kernel thread
 	Exe       string // where /proc/<pid>/exe points; no link if empty
+	Plain     bool   // it has stat and cgroup only, to make many of them fast
 }
 
 type process struct {
