@@ -136,6 +136,8 @@ func TestPath(t *testing.T) {
 		{"the kubelet's root is a unit, systemd", "/kubepods.slice/kubepods-burstable.slice", unit("kubepods-burstable.slice")},
 		{"the kubelet's root is a unit, cgroupfs", "/kubepods/burstable", unit("/kubepods")},
 		{"a directory called pod elsewhere is no pod", "/srv/podcast", unit("/srv")},
+		{"a slice that only ends like a pod's", "/notkubepods-pod841bfa13_623d_4e85_8c45_991c7dbbaa2b.slice/a.scope", unit("a.scope")},
+		{"a directory that only ends like the kubelet's", "/notkubepods/pod841bfa13-623d-4e85-8c45-991c7dbbaa2b", unit("/notkubepods")},
 		{"a pod without a uid is no pod", "/kubepods/pod", unit("/kubepods")},
 		{"a uid of other characters is no pod", "/kubepods/pod a/" + id1, container(id1, "docker")},
 		{"removed while it was read", "/kubepods/pod841bfa13-623d-4e85-8c45-991c7dbbaa2b/" + id1 + " (deleted)", pod("841bfa13-623d-4e85-8c45-991c7dbbaa2b", "guaranteed", id1, "")},
@@ -166,6 +168,7 @@ func TestPath(t *testing.T) {
 		{"LXC's monitor is no container", "/lxc.monitor.web", unit("/lxc.monitor.web")},
 		{"LXC's monitor, 4.0", "/lxc.monitor/web", unit("/lxc.monitor")},
 		{"LXC itself", "/lxc", unit("/lxc")},
+		{"no container is called ..", "/lxc/..", unit("/lxc")},
 		{"LXD's daemon", "/system.slice/snap.lxd.daemon.service", unit("snap.lxd.daemon.service")},
 		{"LXC unprivileged", "/user.slice/user-1000.slice/session-3.scope/lxc/web", named("web", "lxc")},
 		{"LXC in LXC is the outer one's", "/lxc/outer/lxc/inner", named("outer", "lxc")},
@@ -241,6 +244,7 @@ func TestResolve(t *testing.T) {
 		{"cpuacct before systemd", "4:name=systemd:" + docker2 + "\n3:cpu,cpuacct:" + docker1, container(id1, "docker")},
 		{"systemd before pids", "5:pids:" + docker2 + "\n4:name=systemd:" + docker1, container(id1, "docker")},
 		{"pids before v2", "5:pids:" + docker1 + "\n0::" + docker2, container(id1, "docker")},
+		{"a hierarchy ranks by its best controller", "5:pids:" + docker2 + "\n4:cpuacct,cpu,cpuset:" + docker1, container(id1, "docker")},
 		{"v2 before memory", "5:memory:" + docker2 + "\n0::" + docker1, container(id1, "docker")},
 	}
 	for _, tt := range tests {

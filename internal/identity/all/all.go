@@ -157,9 +157,10 @@ func (r *Resolver) monitorIn(hierarchy, path string) string {
 		}
 		for line := range bytes.Lines(procs) {
 			pid, err := strconv.ParseUint(string(bytes.TrimSuffix(line, []byte{'\n'})), 10, 32)
-			if err != nil || pid == 0 { // 0 is a process outside this PID namespace
+			if err != nil {
 				continue
 			}
+			// A process outside this PID namespace has number 0, and no directory.
 			comm, err := linux.ReadFile(filepath.Join(r.fs.Proc, strconv.FormatUint(pid, 10), "comm"), 64)
 			if err != nil {
 				continue

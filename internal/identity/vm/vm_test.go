@@ -50,6 +50,7 @@ func TestParse(t *testing.T) {
 		{"an equals sign in the name", []string{"kvm", "-name", "guest=a=b"}, workload.VM{Name: "a=b", Hypervisor: "qemu"}},
 		{"uuid", []string{"kvm", "-uuid", "5d5b6c22-0a5a-4d4b-9b0a-0c2f6b6f0f10"}, workload.VM{Name: "5d5b6c22-0a5a-4d4b-9b0a-0c2f6b6f0f10", Hypervisor: "qemu"}},
 		{"unnamed", []string{"qemu-system-x86_64", "-hda", "disk.img"}, workload.VM{Hypervisor: "qemu"}},
+		{"QEMU takes no joined value", []string{"kvm", "-name=x"}, workload.VM{Hypervisor: "qemu"}},
 		{"-name without its value", []string{"kvm", "-name"}, workload.VM{Hypervisor: "qemu"}},
 		{"-name as a value", []string{"kvm", "-append", "name", "x"}, workload.VM{Hypervisor: "qemu"}},
 		{"not UTF-8", []string{"kvm", "-name", "\xff\xfeab"}, workload.VM{Name: "\uFFFDab", Hypervisor: "qemu"}},
