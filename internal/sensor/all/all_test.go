@@ -1,0 +1,210 @@
+package all
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"noether/internal/energy"
+	"noether/internal/linux/machinetest"
+	"noether/internal/probe"
+	"noether/internal/sensor"
+	"noether/internal/sensor/model"
+)
+
+func machine(t *testing.T, name string) sensor.Env {
+	root := machinetest.Unpack(t, "../../../testdata/machines/"+name+".txtar")
+	return sensor.Env{
+		Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
+		Now: func() time.Duration { return 0 },
+	}
+}
+
+// open returns what was opened: the zones by sensor, and the verdicts.
+func open(t *testing.T, env sensor.Env, table []sensor.Kind, want ...string) ([]string, []probe.Verdict, error) {
+	t.Helper()
+	sensors, verdicts, err := Open(t.Context(), env, want, table)
+	var zones []string
+	for _, s := range sensors {
+		for _, z := range s.Zones() {
+			zones = append(zones, z.Sensor+"/"+z.Name)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return zones, verdicts, err
+}
+
+func TestOpen(t *testing.T) {
+	type verdict struct {
+		name   string
+		status probe.Status
+		reason string // a part of it
+	}
+	for _, tt := range []struct {
+		machine  string
+		want     []string
+		zones    []string
+		verdicts []verdict
+	}{
+		{
+			"power-intel-two-sockets",
+			[]string{"auto"},
+			[]string{"powercap/package-0", "powercap/dram", "powercap/package-1", "powercap/dram"},
+			[]verdict{
+				{"powercap", probe.Works, "package-0, dram, package-1 (4 zones)"},
+				{"model", probe.Works, "estimated: Cascade Lake (SPECpower medians), cpu 2.4 W idle (1.7 to 4.3) and 16.2 W busy"},
+			},
+		},
+		{
+			"power-vm", nil, []string{"model/cpu", "model/memory"},
+			[]verdict{{"powercap", probe.Absent, "virtual machine"}, {"model", probe.Works, "estimated: Emerald Rapids"}},
+		},
+		{
+			"power-masked",
+			[]string{"auto"},
+			[]string{"model/cpu", "model/memory"},
+			[]verdict{{"powercap", probe.Masked, "hides"}, {"model", probe.Works, "Cascade Lake"}},
+		},
+		{
+			"power-intel-two-sockets",
+			[]string{"model"},
+			[]string{"model/cpu", "model/memory"},
+			[]verdict{{"model", probe.Works, "Cascade Lake"}},
+		},
+		{
+			"power-amd-dies",
+			[]string{"model", "powercap"}, // memory is not measured there
+			[]string{
+				"powercap/package-0-die-0", "powercap/core-die-0", "powercap/package-0-die-1", "powercap/core-die-1",
+				"powercap/package-0-die-2", "powercap/core-die-2", "powercap/package-0-die-3", "powercap/core-die-3", "model/memory",
+			},
+			[]verdict{{"powercap", probe.Works, "(8 zones)"}, {"model", probe.Works, "estimated: memory 98.6 W"}},
+		},
+		{
+			"power-intel-two-sockets",
+			[]string{"powercap", "model"},
+			[]string{"powercap/package-0", "powercap/dram", "powercap/package-1", "powercap/dram"},
+			[]verdict{{"powercap", probe.Works, ""}, {"model", probe.Absent, "nothing is left"}},
+		},
+	} {
+		t.Run(tt.machine+"/"+strings.Join(tt.want, "+"), func(t *testing.T) {
+			zones, verdicts, err := open(t, machine(t, tt.machine), Table(model.Config{}), tt.want...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.zones, zones); diff != "" {
+				t.Error(diff)
+			}
+			if len(verdicts) != len(tt.verdicts) {
+				t.Fatalf("verdicts: %+v", verdicts)
+			}
+			for i, want := range tt.verdicts {
+				if v := verdicts[i]; v.Name != want.name || v.Status != want.status || !strings.Contains(v.Reason, want.reason) {
+					t.Errorf("verdict %+v, want %+v", v, want)
+				}
+			}
+		})
+	}
+}
+
+func TestUnknownNameAndNothingWorks(t *testing.T) {
+	_, _, err := open(t, machine(t, "power-vm"), Table(model.Config{}), "rapl")
+	if err == nil || !strings.Contains(err.Error(), `"rapl"`) || !strings.Contains(err.Error(), "auto, powercap, model") {
+		t.Error(err)
+	}
+	_, verdicts, err := open(t, machine(t, "power-vm"), Table(model.Config{}), "powercap")
+	if err == nil || !strings.Contains(err.Error(), "powercap: absent: ") || len(verdicts) != 1 {
+		t.Errorf("%v, %+v", err, verdicts)
+	}
+	empty := sensor.Env{Proc: t.TempDir(), Sys: t.TempDir(), Now: func() time.Duration { return 0 }}
+	if _, verdicts, err := open(t, empty, Table(model.Config{})); err == nil || len(verdicts) != 2 || !errors.Is(checkStat(empty), os.ErrNotExist) {
+		t.Errorf("%v, %+v", err, verdicts)
+	}
+}
+
+func checkStat(env sensor.Env) error {
+	_, err := os.Stat(filepath.Join(env.Proc, "stat"))
+	return err
+}
+
+// fake is a sensor with one zone.
+type fake struct {
+	zone   energy.Zone
+	fails  error
+	panics bool
+	closed *int
+}
+
+func (f *fake) Zones() []energy.Zone { return []energy.Zone{f.zone} }
+func (f *fake) Close() error         { *f.closed++; return nil }
+func (f *fake) Read(_ context.Context, dst []energy.Reading) ([]energy.Reading, error) {
+	if f.panics {
+		panic("a bug")
+	}
+	if f.fails != nil {
+		return dst, f.fails
+	}
+	return append(dst, energy.Reading{}), nil
+}
+
+func TestAddingKindsAndBrokenOnes(t *testing.T) {
+	opened, closed := 0, 0
+	var covered []string
+	kind := func(name string, d energy.Domain, adds bool, f fake) sensor.Kind {
+		return sensor.Kind{Name: name, Adds: adds, Open: func(_ context.Context, env sensor.Env) (sensor.Sensor, error) {
+			covered = append(covered, fmt.Sprint(name, env.Covered))
+			f.zone = energy.Zone{Sensor: name, Name: "z", Domain: d}
+			f.closed = &closed
+			opened++
+			return &f, nil
+		}}
+	}
+	table := []sensor.Kind{
+		{Name: "panics", Open: func(context.Context, sensor.Env) (sensor.Sensor, error) { panic("another bug") }},
+		kind("dies", energy.Package, false, fake{panics: true}),
+		kind("silent", energy.Package, false, fake{fails: os.ErrDeadlineExceeded}),
+		kind("bmc", energy.Platform, true, fake{}),
+		kind("rapl", energy.Package, false, fake{}),
+		kind("gpu", energy.DiscreteGPU, true, fake{}),
+		kind("model", energy.ModelCPU, false, fake{}),
+	}
+	zones, verdicts, err := open(t, sensor.Env{}, table, "auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"bmc/z", "rapl/z", "gpu/z"}, zones); diff != "" {
+		t.Error(diff)
+	}
+	if opened != closed {
+		t.Errorf("%d sensors were opened, %d closed", opened, closed)
+	}
+	var got []string
+	for _, v := range verdicts {
+		got = append(got, v.Name+" "+v.Status.String()+": "+v.Reason)
+	}
+	want := []string{
+		"panics cannot tell: try sensor: it panicked: another bug",
+		"dies cannot tell: try sensor: it panicked: a bug",
+		"silent broken: read silent: i/o timeout",
+		"bmc works: z (1 zone)", "rapl works: z (1 zone)", "gpu works: z (1 zone)", "model works: z (1 zone)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	wantCovered := []string{
+		"dies[false false false false]", "silent[false false false false]", "bmc[false false false false]",
+		"rapl[false false false false]", "gpu[true false false false]", "model[false false false false]",
+	}
+	if diff := cmp.Diff(wantCovered, covered); diff != "" {
+		t.Error(diff)
+	}
+}
