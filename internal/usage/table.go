@@ -43,7 +43,8 @@ type Entry struct {
 	where    Where
 	used     time.Duration // credited since the last Finish
 	told     *workload.Place
-	tick     uint64 // when it was last observed
+	tick     uint64        // when it was last observed
+	missing  time.Duration // boot time of the first tick that did not observe it, or 0
 	state    workload.TaskState
 	live     bool
 }
@@ -67,15 +68,12 @@ type Table struct {
 	dead   []Entry // time of processes never observed, one per place and parent
 	byDead map[origin]int32
 
-	linger uint64
-	tick   uint64
-	open   bool            // between Begin and Finish
-	began  []time.Duration // boot time of the last linger+1 ticks' beginnings
-	// What has started after known and is not in the table was never
-	// observed: whatever the ticks since then have seen still lingers.
-	known    time.Duration
-	prev     time.Duration // when the last finished tick began
-	first    time.Duration // when the first finished tick began
+	linger   time.Duration
+	tick     uint64
+	open     bool          // between Begin and Finish
+	now      time.Duration // boot time at which this tick began
+	prev     time.Duration // and the last finished one
+	first    time.Duration // and the first finished one
 	baseline bool          // a tick has been finished
 }
 
@@ -90,14 +88,13 @@ type origin struct {
 }
 
 // NewTable returns an empty table. A process that is observed no longer waits
-// linger ticks for its Exit before it is reported as ended: 0 for sources
-// that have no exit records.
-func NewTable(linger int) *Table {
+// for its Exit for as long as linger before it is reported as ended, and for
+// a tick at least; 0 is for sources that have no exit records.
+func NewTable(linger time.Duration) *Table {
 	return &Table{
 		byID:   make(map[process]int32),
 		byDead: make(map[origin]int32),
-		linger: uint64(max(linger, 0)),
-		began:  make([]time.Duration, max(linger, 0)+1),
+		linger: linger,
 		cursor: -1,
 	}
 }
@@ -111,9 +108,8 @@ func (t *Table) Begin(now time.Duration) {
 	t.cursor = -1
 	if !t.open {
 		t.tick++
-		t.known, t.open = *t.beginning(), true
 	}
-	*t.beginning() = now
+	t.open, t.now = true, now
 }
 
 // Observe books a process that exists. Moved is true when the caller should
@@ -140,7 +136,7 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 		moved = e.where != where || e.Place == nil
 	}
 	e.where = where
-	e.tick = t.tick
+	e.tick, e.missing = t.tick, 0
 	if t.cursor >= 0 {
 		t.entries[t.cursor].follower = slot
 	}
@@ -166,7 +162,8 @@ func (t *Table) Exit(s *Seen, where Where) (e *Entry, moved bool) {
 		e.where = where
 		return e, moved
 	}
-	if s.CPU <= 0 || !t.startedAfter(max(t.known, t.first), s) {
+	// Whatever was observed since prev-linger is still in the table.
+	if s.CPU <= 0 || !t.startedAfter(max(t.prev-t.linger, t.first), s) {
 		return nil, false
 	}
 	from := origin{where, s.Parent}
@@ -190,7 +187,10 @@ func (t *Table) Finish(dst []workload.TaskUsage) []workload.TaskUsage {
 		if !e.live {
 			continue
 		}
-		if t.tick-e.tick > t.linger {
+		if e.tick != t.tick && e.missing == 0 {
+			e.missing = t.now
+		}
+		if e.missing != 0 && t.now-e.missing >= t.linger {
 			e.state |= workload.Ended
 		}
 		if e.Place != e.told && e.state&workload.New == 0 {
@@ -214,17 +214,11 @@ func (t *Table) Finish(dst []workload.TaskUsage) []workload.TaskUsage {
 	}
 	t.dead = t.dead[:0]
 	clear(t.byDead)
-	t.open, t.prev = false, *t.beginning()
+	t.open, t.prev = false, t.now
 	if !t.baseline {
 		t.first, t.baseline = t.prev, true
 	}
 	return dst
-}
-
-// beginning is where the boot time of the present tick's beginning is kept,
-// and before that the one of linger+1 ticks ago.
-func (t *Table) beginning() *time.Duration {
-	return &t.began[t.tick%uint64(len(t.began))]
 }
 
 // startedAfter reports whether all of the process's CPU time lies after the

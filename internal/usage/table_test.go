@@ -38,7 +38,7 @@ func TestTable(t *testing.T) {
 	)
 	for _, tt := range []struct {
 		name   string
-		linger int
+		linger time.Duration
 		ticks  []tick
 	}{
 		{"what runs at the first tick is the baseline", 0, []tick{
@@ -69,27 +69,27 @@ func TestTable(t *testing.T) {
 			{2000 * ms, []event{{s: p(7, 1500*ms, 3*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, ended), u(1, 7, 1500*ms, 3*ms, isNew)}},
 			{3000 * ms, []event{{s: p(7, 1500*ms, 3*ms), at: 1}, {s: p(8, 2500*ms, 1*ms), at: 1}}, []workload.TaskUsage{u(0, 8, 2500*ms, 1*ms, isNew)}},
 		}},
-		{"an exit credits the rest and ends it at once", 2, []tick{
+		{"an exit credits the rest and ends it at once", 2000 * ms, []tick{
 			{1000 * ms, []event{{s: p(7, 10*ms, 500*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, isNew)}},
 			{2000 * ms, []event{{exit: true, s: p(7, 10*ms, 620*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 120*ms, ended)}},
 			{3000 * ms, []event{{exit: true, s: p(7, 10*ms, 620*ms), at: 1}}, nil},
 		}},
-		{"an exit in the tick that still observed it is not credited twice", 2, []tick{
+		{"an exit in the tick that still observed it is not credited twice", 2000 * ms, []tick{
 			{1000 * ms, nil, nil},
 			{2000 * ms, []event{{s: p(7, 1500*ms, 20*ms), at: 1}, {exit: true, s: p(7, 1500*ms, 25*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 1500*ms, 25*ms, isNew|ended)}},
 		}},
-		{"a vanished process waits for its exit record", 2, []tick{
+		{"a vanished process waits for its exit record", 2000 * ms, []tick{
 			{1000 * ms, []event{{s: p(7, 10*ms, 500*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, isNew)}},
 			{2000 * ms, nil, nil},
 			{3000 * ms, []event{{exit: true, s: p(7, 10*ms, 501*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 1*ms, ended)}},
 		}},
-		{"without an exit record it ends after the linger, and a record later still changes nothing", 1, []tick{
+		{"without an exit record it ends after the linger, and a record later still changes nothing", 1000 * ms, []tick{
 			{1000 * ms, []event{{s: p(7, 10*ms, 500*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 10*ms, 0, isNew)}},
 			{2000 * ms, nil, nil},
 			{3000 * ms, nil, []workload.TaskUsage{u(0, 7, 10*ms, 0, ended)}},
 			{4000 * ms, []event{{exit: true, s: p(7, 10*ms, 501*ms), at: 1}}, nil},
 		}},
-		{"born and died between ticks: summed by place and parent", 2, []tick{
+		{"born and died between ticks: summed by place and parent", 2000 * ms, []tick{
 			{1000 * ms, []event{{exit: true, s: p(6, 10*ms, 900*ms), at: 1}}, nil},
 			{2000 * ms, []event{
 				{exit: true, s: p(7, 1500*ms, 2*ms), at: 1},
@@ -101,14 +101,14 @@ func TestTable(t *testing.T) {
 			}},
 			{3000 * ms, nil, nil},
 		}},
-		{"born and died between ticks, with a record that is late", 2, []tick{
+		{"born and died between ticks, with a record that is late", 2000 * ms, []tick{
 			{1000 * ms, nil, nil},
 			{2000 * ms, nil, nil},
 			{3000 * ms, []event{{exit: true, s: p(7, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
 			{4000 * ms, []event{{exit: true, s: p(8, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
 			{5000 * ms, []event{{exit: true, s: p(9, 1500*ms, 2*ms), at: 1}}, nil}, // too late to tell from one observed at 2000
 		}},
-		{"a record that is later than the linger is not credited on top of what was observed", 2, []tick{
+		{"a record that is later than the linger is not credited on top of what was observed", 2000 * ms, []tick{
 			{1000 * ms, nil, nil},
 			{2000 * ms, []event{{s: p(7, 1500*ms, 20*ms), at: 1}}, []workload.TaskUsage{u(0, 7, 1500*ms, 20*ms, isNew)}},
 			{3000 * ms, nil, nil},
@@ -191,7 +191,7 @@ func round(table *Table, now time.Duration, n int, shift time.Duration, dst []wo
 
 func TestTableAllocatesNothingInSteadyState(t *testing.T) {
 	const n = 10_000
-	table := NewTable(2)
+	table := NewTable(time.Second)
 	var dst []workload.TaskUsage
 	now := time.Hour
 	for range 3 {
@@ -210,7 +210,7 @@ func TestTableAllocatesNothingInSteadyState(t *testing.T) {
 }
 
 func BenchmarkTable(b *testing.B) {
-	table := NewTable(2)
+	table := NewTable(time.Second)
 	var dst []workload.TaskUsage
 	now := time.Hour
 	for b.Loop() {

@@ -63,9 +63,10 @@ type Options struct {
 	HooksOnly bool
 }
 
-// lingerTicks is how many ticks a process that has vanished waits for its
-// exit record: that comes one RCU grace period later, some tens of milliseconds.
-const lingerTicks = 2
+// recordsWithin is how late an exit record may be: it comes one RCU grace
+// period after the process was reaped, which is tens of milliseconds, and more
+// on a machine that is busy.
+const recordsWithin = 2 * time.Second
 
 // Source is an open source. One goroutine uses it at a time. It holds locked
 // kernel objects and mapped memory until Close.
@@ -93,10 +94,6 @@ type goneCgroup struct {
 	at time.Duration
 }
 
-// goneAfter is how long the end of a cgroup is kept back, so that the exit
-// records of what ended in it, which come after it, still find its name.
-const goneAfter = time.Second
-
 // walker lists processes.
 type walker interface {
 	// walk calls s.begin once, then s.observe for each process.
@@ -119,7 +116,7 @@ func Open(ctx context.Context, opts Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{opts: opts, facts: f, table: usage.NewTable(lingerTicks)}
+	s := &Source{opts: opts, facts: f, table: usage.NewTable(recordsWithin)}
 	s.exits.init()
 	s.takeExit, s.takeCgroup = s.exited, s.cgroup
 	l, err := newLoader(f.host)
@@ -245,7 +242,7 @@ func (s *Source) drain() error {
 	}
 	told := 0
 	for _, c := range s.gone {
-		if s.now-c.at < goneAfter {
+		if s.now-c.at < recordsWithin {
 			break
 		}
 		s.opts.Places.Gone(c.v1, c.id)

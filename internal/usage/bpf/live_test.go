@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,7 +84,7 @@ func (l *ledger) read() {
 // until reads again and again until ok; exit records come a moment after the exit.
 func (l *ledger) until(what string, ok func() bool) {
 	l.t.Helper()
-	for range 200 {
+	for range 500 {
 		l.read()
 		if ok() {
 			return
@@ -587,7 +588,7 @@ func TestPIDNamespace(t *testing.T) {
 
 func BenchmarkRead(b *testing.B) {
 	for _, n := range []int{200, 1000, 5000, 10000} {
-		spawner := role(b, "spawn", fmt.Sprint(n))
+		spawner := role(b, "spawn", strconv.Itoa(n))
 		spawner.SysProcAttr.Setpgid = true
 		out, err := spawner.StdoutPipe()
 		if err != nil {
