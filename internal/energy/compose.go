@@ -147,7 +147,7 @@ func (c *Composer) chooseMeters() {
 func (c *Composer) Compose(dst []Amount, deltas []ZoneDelta) []Amount {
 	contained := Amount{Component: Other}
 	complete := true
-	for comp := CPU; comp < Other; comp++ {
+	for comp := range Other {
 		sum, valid := Amount{Component: comp, HasFloor: true}, false
 		for i := range c.groups {
 			g := &c.groups[i]

@@ -65,7 +65,8 @@ func TestOpen(t *testing.T) {
 			},
 		},
 		{
-			"power-vm", nil, []string{"model/cpu", "model/memory"},
+			"power-vm", nil,
+			[]string{"model/cpu", "model/memory"},
 			[]verdict{{"powercap", probe.Absent, "virtual machine"}, {"model", probe.Works, "estimated: Emerald Rapids"}},
 		},
 		{

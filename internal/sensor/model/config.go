@@ -74,7 +74,7 @@ func perThread(f *family) curve {
 
 // stated returns the curve of what the user measured on the whole machine.
 func (c Config) stated(f *family, threads int) curve {
-	around := func(mid unit.Power, err unit.Power) band { return band{mid, mid - mid*err/1000, mid + mid*err/1000} }
+	around := func(mid, err unit.Power) band { return band{mid, mid - mid*err/1000, mid + mid*err/1000} }
 	idle, full := around(power(c.IdleWatts), statedIdleErr), around(power(c.MaxWatts), statedMaxErr)
 	if c.IdleWatts == 0 {
 		idle = scale(f.idle, full.mid, f.max.mid)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,34 +66,51 @@ func TestZones(t *testing.T) {
 	}
 	for file, want := range map[string][]zone{
 		"power-intel-psys": {
-			{"package-0", energy.Package, 0, -1, energy.DiesAdd}, {"core", energy.Core, 0, -1, energy.DiesAdd},
-			{"uncore", energy.Uncore, 0, -1, energy.DiesAdd}, {"dram", energy.DRAM, 0, -1, energy.DiesAdd},
+			{"package-0", energy.Package, 0, -1, energy.DiesAdd},
+			{"core", energy.Core, 0, -1, energy.DiesAdd},
+			{"uncore", energy.Uncore, 0, -1, energy.DiesAdd},
+			{"dram", energy.DRAM, 0, -1, energy.DiesAdd},
 			{"psys", energy.Psys, -1, -1, energy.DiesAdd},
 		},
 		"power-intel-two-sockets": {
-			{"package-0", energy.Package, 0, -1, energy.DiesAdd}, {"dram", energy.DRAM, 0, -1, energy.DiesAdd},
-			{"package-1", energy.Package, 1, -1, energy.DiesAdd}, {"dram", energy.DRAM, 1, -1, energy.DiesAdd},
+			{"package-0", energy.Package, 0, -1, energy.DiesAdd},
+			{"dram", energy.DRAM, 0, -1, energy.DiesAdd},
+			{"package-1", energy.Package, 1, -1, energy.DiesAdd},
+			{"dram", energy.DRAM, 1, -1, energy.DiesAdd},
 		},
 		"power-intel-dies": {
-			{"package-0-die-0", energy.Package, 0, 0, energy.DiesAdd}, {"dram-die-0", energy.DRAM, 0, 0, energy.DiesAdd},
-			{"package-0-die-1", energy.Package, 0, 1, energy.DiesAdd}, {"dram-die-1", energy.DRAM, 0, 1, energy.DiesAdd},
-			{"package-1-die-0", energy.Package, 1, 0, energy.DiesAdd}, {"dram-die-0", energy.DRAM, 1, 0, energy.DiesAdd},
-			{"package-1-die-1", energy.Package, 1, 1, energy.DiesAdd}, {"dram-die-1", energy.DRAM, 1, 1, energy.DiesAdd},
+			{"package-0-die-0", energy.Package, 0, 0, energy.DiesAdd},
+			{"dram-die-0", energy.DRAM, 0, 0, energy.DiesAdd},
+			{"package-0-die-1", energy.Package, 0, 1, energy.DiesAdd},
+			{"dram-die-1", energy.DRAM, 0, 1, energy.DiesAdd},
+			{"package-1-die-0", energy.Package, 1, 0, energy.DiesAdd},
+			{"dram-die-0", energy.DRAM, 1, 0, energy.DiesAdd},
+			{"package-1-die-1", energy.Package, 1, 1, energy.DiesAdd},
+			{"dram-die-1", energy.DRAM, 1, 1, energy.DiesAdd},
 		},
 		"power-amd-dies": {
-			{"package-0-die-0", energy.Package, 0, 0, energy.DiesRepeat}, {"core-die-0", energy.Core, 0, 0, energy.DiesRepeat},
-			{"package-0-die-1", energy.Package, 0, 1, energy.DiesRepeat}, {"core-die-1", energy.Core, 0, 1, energy.DiesRepeat},
-			{"package-0-die-2", energy.Package, 0, 2, energy.DiesRepeat}, {"core-die-2", energy.Core, 0, 2, energy.DiesRepeat},
-			{"package-0-die-3", energy.Package, 0, 3, energy.DiesRepeat}, {"core-die-3", energy.Core, 0, 3, energy.DiesRepeat},
+			{"package-0-die-0", energy.Package, 0, 0, energy.DiesRepeat},
+			{"core-die-0", energy.Core, 0, 0, energy.DiesRepeat},
+			{"package-0-die-1", energy.Package, 0, 1, energy.DiesRepeat},
+			{"core-die-1", energy.Core, 0, 1, energy.DiesRepeat},
+			{"package-0-die-2", energy.Package, 0, 2, energy.DiesRepeat},
+			{"core-die-2", energy.Core, 0, 2, energy.DiesRepeat},
+			{"package-0-die-3", energy.Package, 0, 3, energy.DiesRepeat},
+			{"core-die-3", energy.Core, 0, 3, energy.DiesRepeat},
 		},
 		"power-intel-two-psys": {
-			{"package-0", energy.Package, 0, -1, energy.DiesAdd}, {"dram", energy.DRAM, 0, -1, energy.DiesAdd},
-			{"package-1", energy.Package, 1, -1, energy.DiesAdd}, {"dram", energy.DRAM, 1, -1, energy.DiesAdd},
-			{"psys", energy.Psys, -1, -1, energy.DiesAdd}, {"psys-1", energy.Psys, 1, -1, energy.DiesAdd},
+			{"package-0", energy.Package, 0, -1, energy.DiesAdd},
+			{"dram", energy.DRAM, 0, -1, energy.DiesAdd},
+			{"package-1", energy.Package, 1, -1, energy.DiesAdd},
+			{"dram", energy.DRAM, 1, -1, energy.DiesAdd},
+			{"psys", energy.Psys, -1, -1, energy.DiesAdd},
+			{"psys-1", energy.Psys, 1, -1, energy.DiesAdd},
 		},
 		"power-intel-mmio": {
-			{"package-0", energy.Package, 0, -1, energy.DiesAdd}, {"core", energy.Core, 0, -1, energy.DiesAdd},
-			{"uncore", energy.Uncore, 0, -1, energy.DiesAdd}, {"mmio-package-0", energy.MMIOPackage, 0, -1, energy.DiesAdd},
+			{"package-0", energy.Package, 0, -1, energy.DiesAdd},
+			{"core", energy.Core, 0, -1, energy.DiesAdd},
+			{"uncore", energy.Uncore, 0, -1, energy.DiesAdd},
+			{"mmio-package-0", energy.MMIOPackage, 0, -1, energy.DiesAdd},
 		},
 	} {
 		t.Run(file, func(t *testing.T) {
@@ -248,9 +266,8 @@ func failed(err error) (zones []int) {
 	if err == nil {
 		return nil
 	}
-	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // the contract is a joined error
-		var ze *sensor.ZoneError
-		if errors.As(e, &ze) {
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		if ze, ok := errors.AsType[*sensor.ZoneError](e); ok {
 			zones = append(zones, ze.Zone)
 		}
 	}
@@ -398,7 +415,7 @@ func FuzzParseEnergy(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if digits := strings.TrimLeft(strings.TrimSuffix(string(b), "\n"), "0"); fmt.Sprint(int64(e)) != digits && (e != 0 || digits != "") {
+		if digits := strings.TrimLeft(strings.TrimSuffix(string(b), "\n"), "0"); strconv.FormatInt(int64(e), 10) != digits && (e != 0 || digits != "") {
 			t.Errorf("%q is %d", b, e)
 		}
 	})
