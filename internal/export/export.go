@@ -171,6 +171,9 @@ func (t *Table) watts(e unit.Energy) { t.put(int64(e.Over(t.s.Elapsed)), 6) }
 type Shape struct {
 	Has     [energy.Components]bool // the machine ever had a datum of it
 	Present [energy.Components]bool // it had one in this tick
+	// Dynamic has the components that ever had dynamic energy: the others have
+	// none to divide among processes.
+	Dynamic [energy.Components]bool
 	// SharesIdle is set when idle energy is divided among owners.
 	SharesIdle bool
 }
@@ -178,6 +181,11 @@ type Shape struct {
 // ShapeOf returns the shape of s.
 func ShapeOf(s *snapshot.Snapshot) Shape {
 	sh := Shape{Has: s.Has(), Present: s.Present(), SharesIdle: s.SharesIdle}
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; n.Total[energy.Dynamic] != 0 {
+			sh.Dynamic[n.Component] = true
+		}
+	}
 	if s.Elapsed <= 0 {
 		sh.Present = [energy.Components]bool{}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ import (
 	"noether/internal/export"
 	"noether/internal/export/exporttest"
 	"noether/internal/snapshot"
+	"noether/internal/unit"
 	"noether/internal/workload"
 )
 
@@ -30,7 +32,7 @@ func (s sink) Sample(f *export.Family, labels []export.Label, v export.Value) {
 	for _, l := range labels {
 		value := l.Value
 		if l.Form == export.Number {
-			value = fmt.Sprint(l.Number)
+			value = strconv.FormatUint(l.Number, 10)
 		}
 		fmt.Fprintf(&b, " %s=%s", l.Name, value)
 	}
@@ -148,6 +150,19 @@ func TestProcessesThatCannotBeSeenAreAbsent(t *testing.T) {
 	s.HasProcesses = false
 	if left := walk(s).with("process_"); len(left) > 0 {
 		t.Errorf("%v", left)
+	}
+}
+
+func TestProcessesHaveNoSeriesOfAComponentThatIsAllIdle(t *testing.T) {
+	s := minimal(func(s *snapshot.Snapshot) {
+		s.Nodes[0].Total = [energy.Parts]unit.Energy{energy.Dynamic: 5, energy.Idle: 5}
+		s.Nodes = append(s.Nodes, snapshot.Node{Component: energy.Memory, Present: true, Total: [energy.Parts]unit.Energy{energy.Idle: 5}})
+		s.HasProcesses = true
+		s.Processes = []snapshot.Process{{Name: &snapshot.ProcessName{PID: 7, Comm: "c"}}}
+	})
+	want := map[string]int64{"process_joules_total pid=7 comm=c component=cpu": 0, "process_watts pid=7 comm=c component=cpu": 0}
+	if diff := cmp.Diff(want, walk(s).with("process_")); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -1,6 +1,8 @@
 package export
 
 import (
+	"slices"
+
 	"noether/internal/snapshot"
 	"noether/internal/workload"
 )
@@ -74,8 +76,8 @@ func families() []Family {
 	}
 	for _, l := range ledgers() {
 		list = append(list,
-			Family{Name: "noether_" + l.name + "_joules_total", Help: "Energy used by " + l.of + ".", Type: Counter, Unit: "joules", Labels: append(l.labels[:len(l.labels):len(l.labels)], "component", "part"), walk: l.joules},
-			Family{Name: "noether_" + l.name + "_watts", Help: "Mean power over the last tick of " + l.of + ".", Unit: "watts", Labels: append(l.labels[:len(l.labels):len(l.labels)], "component", "part"), walk: l.watts},
+			Family{Name: "noether_" + l.name + "_joules_total", Help: "Energy used by " + l.of + ".", Type: Counter, Unit: "joules", Labels: append(slices.Clip(l.labels), "component", "part"), walk: l.joules},
+			Family{Name: "noether_" + l.name + "_watts", Help: "Mean power over the last tick of " + l.of + ".", Unit: "watts", Labels: append(slices.Clip(l.labels), "component", "part"), walk: l.watts},
 		)
 		if l.cpu {
 			list = append(list, Family{Name: "noether_" + l.name + "_cpu_seconds_total", Help: "CPU time used by " + l.of + ".", Type: Counter, Unit: "seconds", Labels: l.labels, walk: l.cpuSeconds})

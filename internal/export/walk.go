@@ -183,7 +183,7 @@ func processJoules(t *Table) {
 		p := &t.s.Processes[i]
 		base := t.process(p)
 		for c, e := range p.Total {
-			if e != 0 || t.shape.Has[c] {
+			if e != 0 || t.shape.Dynamic[c] {
 				t.labels = t.labels[:base]
 				t.plain("component", energy.Component(c).String())
 				t.joules(e)
@@ -203,7 +203,7 @@ func processWatts(t *Table) {
 		}
 		base := t.process(p)
 		for c, e := range p.Delta {
-			if t.shape.Present[c] {
+			if t.shape.Present[c] && t.shape.Dynamic[c] {
 				t.labels = t.labels[:base]
 				t.plain("component", energy.Component(c).String())
 				t.watts(e)

@@ -102,7 +102,7 @@ func (s *Server) Listen(ctx context.Context) error {
 }
 
 func listenError(address string, err error) error {
-	remedy := ""
+	var remedy string
 	_, port, _ := net.SplitHostPort(address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -19,6 +19,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,7 +215,7 @@ func TestARealServerRefusesReboundNames(t *testing.T) {
 	run(t, s)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for host, want := range map[string]int{"": 200, "localhost": 200, "evil.example": 403} {
-		r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.Addrs()[0].String()+"/metrics", nil)
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addrs()[0].String()+"/metrics", nil)
 		r.Host = host
 		res, err := client.Do(r)
 		if err != nil {
@@ -320,7 +322,7 @@ func TestTLSAndPasswordsOnEveryAddress(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	for _, addr := range s.Addrs() {
 		for password, want := range map[string]int{"secret": 200, "wrong": 401} {
-			r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+addr.String()+"/metrics", nil)
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr.String()+"/metrics", nil)
 			r.SetBasicAuth("ada", password)
 			res, err := client.Do(r)
 			if err != nil {
@@ -363,7 +365,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	}))
 	var held sync.WaitGroup
 	for range 2 {
-		held.Go(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) })
+		held.Go(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) })
 		<-entered
 	}
 	if code, _, header := ask(t, h, "GET", "/"); code != 503 || header.Get("Retry-After") == "" {
@@ -432,7 +434,7 @@ func TestManyScrapersWhileSnapshotsChange(t *testing.T) {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			for range 10 {
-				r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.Addrs()[0].String()+"/metrics", nil)
+				r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addrs()[0].String()+"/metrics", nil)
 				res, err := client.Do(r) // asks for gzip by itself
 				if err != nil {
 					t.Error(err)
@@ -450,4 +452,48 @@ func TestManyScrapersWhileSnapshotsChange(t *testing.T) {
 		})
 	}
 	scrapers.Wait()
+}
+
+// BenchmarkScrape is a scrape over loopback right after a tick, so that each one renders.
+func BenchmarkScrape(b *testing.B) {
+	for _, n := range []int{0, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			snap := exporttest.Large(n)
+			s, err := New(Options{
+				Listen: []string{"127.0.0.1:0"}, Snapshot: func() *snapshot.Snapshot { return snap }, About: exporttest.About(),
+				Interval: 5 * time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Listen(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			var running sync.WaitGroup
+			running.Go(func() { _ = s.Run(ctx) })
+			client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+			var took []time.Duration
+			for b.Loop() {
+				next := *snap
+				next.Seq++
+				snap = &next
+				r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addrs()[0].String()+"/metrics", nil)
+				r.Header.Set("Accept-Encoding", "gzip")
+				start := time.Now()
+				res, err := client.Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+			client.CloseIdleConnections()
+			cancel()
+			running.Wait()
+		})
+	}
 }

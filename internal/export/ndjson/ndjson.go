@@ -264,7 +264,7 @@ func (l *line) processes() {
 		l.key("energy")
 		l.open('[')
 		for c, total := range p.Total {
-			if total == 0 && !l.shape.Has[c] {
+			if total == 0 && !l.shape.Dynamic[c] {
 				continue
 			}
 			l.open('{')

@@ -98,7 +98,7 @@ func strict(t *testing.T, page []byte, format Format) {
 		lines = lines[:len(lines)-1]
 	}
 	done := map[string]bool{}
-	var name, kind, unitOf string
+	var name, kind string
 	helped := ""
 	for _, line := range lines {
 		word := strings.SplitN(line, " ", 4)
@@ -112,11 +112,10 @@ func strict(t *testing.T, page []byte, format Format) {
 			if word[2] != helped {
 				t.Errorf("TYPE %s does not follow its HELP", word[2])
 			}
-			name, kind, unitOf = word[2], word[3], ""
+			name, kind = word[2], word[3]
 		case strings.HasPrefix(line, "# UNIT "):
-			unitOf = word[3]
-			if word[2] != name || !strings.HasSuffix(name, "_"+unitOf) || format != OpenMetrics {
-				t.Errorf("unit %q of %s", unitOf, word[2])
+			if word[2] != name || !strings.HasSuffix(name, "_"+word[3]) || format != OpenMetrics {
+				t.Errorf("unit %q of %s", word[3], word[2])
 			}
 		case strings.HasPrefix(line, "#"):
 			t.Errorf("comment %q", line)
@@ -253,7 +252,7 @@ func TestNumbersAreExact(t *testing.T) {
 	}
 }
 
-func get(t *testing.T, h http.Handler, method string, header ...string) *http.Response {
+func get(t *testing.T, h http.Handler, method string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, "/metrics", nil)
 	for i := 0; i < len(header); i += 2 {
@@ -261,38 +260,36 @@ func get(t *testing.T, h http.Handler, method string, header ...string) *http.Re
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 func TestHTTP(t *testing.T) {
 	p := pageOf(exporttest.Snapshot())
 	plain := string(p.Append(nil, Text))
 
-	res := get(t, p, "GET")
-	body, _ := io.ReadAll(res.Body)
-	if res.StatusCode != 200 || string(body) != plain || res.Header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" || res.Header.Get("Content-Length") != strconv.Itoa(len(plain)) {
-		t.Errorf("GET: %d %v, %d bytes", res.StatusCode, res.Header, len(body))
+	res := get(t, p, http.MethodGet)
+	if res.Code != http.StatusOK || res.Body.String() != plain || res.Header().Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" || res.Header().Get("Content-Length") != strconv.Itoa(len(plain)) {
+		t.Errorf("GET: %d %v, %d bytes", res.Code, res.Header(), res.Body.Len())
 	}
 
-	res = get(t, p, "GET", "Accept-Encoding", "gzip", "Accept", "application/openmetrics-text")
+	res = get(t, p, http.MethodGet, "Accept-Encoding", "gzip", "Accept", "application/openmetrics-text")
 	zr, err := gzip.NewReader(res.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err = io.ReadAll(zr)
+	body, err := io.ReadAll(zr)
 	if err != nil || !bytes.Equal(body, p.Append(nil, OpenMetrics)) {
 		t.Errorf("compressed: %v, %d bytes", err, len(body))
 	}
-	if res.Header.Get("Content-Encoding") != "gzip" || res.Header.Get("Content-Type") != OpenMetrics.ContentType() || res.Header.Get("Vary") != "Accept, Accept-Encoding" {
-		t.Errorf("compressed: %v", res.Header)
+	if h := res.Header(); h.Get("Content-Encoding") != "gzip" || h.Get("Content-Type") != OpenMetrics.ContentType() || h.Get("Vary") != "Accept, Accept-Encoding" {
+		t.Errorf("compressed: %v", h)
 	}
 
-	res = get(t, p, "HEAD")
-	if body, _ = io.ReadAll(res.Body); len(body) != 0 || res.Header.Get("Content-Length") != strconv.Itoa(len(plain)) {
-		t.Errorf("HEAD: %d bytes, %v", len(body), res.Header)
+	if res = get(t, p, http.MethodHead); res.Body.Len() != 0 || res.Header().Get("Content-Length") != strconv.Itoa(len(plain)) {
+		t.Errorf("HEAD: %d bytes, %v", res.Body.Len(), res.Header())
 	}
-	if res = get(t, p, "POST"); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
-		t.Errorf("POST: %d %v", res.StatusCode, res.Header)
+	if res = get(t, p, http.MethodPost); res.Code != http.StatusMethodNotAllowed || res.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d %v", res.Code, res.Header())
 	}
 }
 
@@ -352,7 +349,7 @@ func TestScrapersShareOnePageAndNeverSeeItChange(t *testing.T) {
 		scrapers.Go(func() {
 			last := 0
 			for range 30 {
-				r := httptest.NewRequest("GET", "/metrics", nil)
+				r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 				if i%2 == 0 {
 					r.Header.Set("Accept-Encoding", "gzip")
 				}
