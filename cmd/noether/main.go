@@ -51,7 +51,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // everything it started has ended.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &process{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
-	root := newRoot(p)
+	root := newRoot(p) //nolint:contextcheck // cobra hands ctx to the command that runs
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -95,7 +95,7 @@ Settings are flags, NOETHER_ variables or a YAML file: noether agent --help.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newVersion(p))
+	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newVersion(p))
 	return root
 }
 

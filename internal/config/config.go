@@ -15,13 +15,14 @@ import (
 
 	"noether/internal/agent"
 	"noether/internal/linux"
+	"noether/internal/sensor/model"
 )
 
 // Config is what the settings say. The zero value is of no use: start with Default.
 type Config struct {
 	File string // the YAML file itself; only a flag or the environment names it
 
-	Listen       string // host:port
+	Listen       []string // host:port
 	AllowedHosts []string
 	WebConfig    string // a web configuration file of Prometheus' exporter-toolkit
 
@@ -32,21 +33,16 @@ type Config struct {
 
 	Sensors []string
 	Usage   string
-	Model   Model
+	Model   model.Config
 
 	LogLevel  slog.Level
 	LogFormat string
 }
 
-// Model is what a user knows better than the model's table; zero means not said.
-type Model struct {
-	IdleWatts, MaxWatts, TDPWatts float64
-}
-
 // Default returns the settings of a user who says nothing.
 func Default() Config {
 	return Config{
-		Listen:    "127.0.0.1:9877",
+		Listen:    []string{"127.0.0.1:9877"},
 		Agent:     agent.Default(),
 		Root:      "/",
 		Sensors:   []string{"auto"},

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"noether/internal/agent"
+	"noether/internal/sensor/model"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected messages and docs/config.md")
@@ -61,10 +62,10 @@ func TestGoodFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.File, want.Listen, want.Agent.Interval, want.Agent.KeepFinished = "testdata/good.yml", "127.0.0.1:9900", time.Second, 30*time.Minute
+	want.File, want.Listen, want.Agent.Interval, want.Agent.KeepFinished = "testdata/good.yml", []string{"127.0.0.1:9900"}, time.Second, 30*time.Minute
 	want.Agent.Processes, want.Sensors, want.AllowedHosts = agent.Processes{}, []string{"powercap", "model"}, []string{"noether.internal"}
 	want.LogLevel, want.LogFormat, want.Stdout, want.Agent.NodeName = -4, "json", true, "17"
-	want.Model = Model{IdleWatts: 38, MaxWatts: 145.5}
+	want.Model = model.Config{IdleWatts: 38, MaxWatts: 145.5}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

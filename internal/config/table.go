@@ -60,19 +60,19 @@ func Table() []Setting {
 	return []Setting{
 		text("config", "FILE", "read settings from this YAML file", "/etc/noether/noether.yml",
 			func(c *Config) *string { return &c.File }, nil),
-		text("listen", "HOST:PORT", "address of the metrics; port 0 takes a free one", ":9877",
-			func(c *Config) *string { return &c.Listen }, checkListen),
+		list("listen", "HOST:PORT", "address of the metrics; repeat it for several; port 0 takes a free one", ":9877",
+			func(c *Config) *[]string { return &c.Listen }, checkListen),
 		text("web.config-file", "FILE", "TLS and basic auth, in the format of Prometheus' exporter-toolkit", "/etc/noether/web.yml",
 			func(c *Config) *string { return &c.WebConfig }, nil),
-		list("web.allowed-hosts", "HOST", "further names that a Host header may have while listening on loopback", "noether.internal",
-			func(c *Config) *[]string { return &c.AllowedHosts }),
+		list("web.allowed-hosts", "HOST", "name that clients may use for this server besides its addresses and localhost; without any, only loopback is held to those", "noether.internal",
+			func(c *Config) *[]string { return &c.AllowedHosts }, nil),
 		duration("interval", "time from one tick to the next", "1s", agent.MinInterval, agent.MaxInterval,
 			func(c *Config) *time.Duration { return &c.Agent.Interval }),
 		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 0, maxKeep,
 			func(c *Config) *time.Duration { return &c.Agent.KeepFinished }),
 		processes(),
 		list("sensor", "auto|NAME", "where joules come from; repeat it to use several", "powercap",
-			func(c *Config) *[]string { return &c.Sensors }),
+			func(c *Config) *[]string { return &c.Sensors }, nil),
 		text("usage", "auto|bpf|cgroup|procfs", "where CPU time comes from", "procfs",
 			func(c *Config) *string { return &c.Usage }, oneOf("auto", "bpf", "cgroup", "procfs")),
 		text("policy", "utilisation|proportional", "how energy is divided", "proportional",
@@ -127,7 +127,7 @@ func text(name, form, help, example string, field func(*Config) *string, check f
 	}
 }
 
-func list(name, form, help, example string, field func(*Config) *[]string) Setting {
+func list(name, form, help, example string, field func(*Config) *[]string, check func(string) error) Setting {
 	return Setting{
 		Name: name, Kind: List, Form: form, Help: help, Example: example,
 		set: func(c *Config, texts []string) error {
@@ -137,6 +137,11 @@ func list(name, form, help, example string, field func(*Config) *[]string) Setti
 					item = strings.TrimSpace(item)
 					if item == "" {
 						return fmt.Errorf("has an empty item: write %s, or leave the setting out", example)
+					}
+					if check != nil {
+						if err := check(item); err != nil {
+							return err
+						}
 					}
 					if !slices.Contains(items, item) {
 						items = append(items, item)

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
+
+	"noether/internal/agent"
+	"noether/internal/config"
+	"noether/internal/export/ndjson"
+	"noether/internal/export/stdout"
+	"noether/internal/snapshot"
+	"noether/internal/web"
+)
+
+func newAgent(p *process) *cobra.Command {
+	var flags *config.Flags
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Measure this machine and serve the result to Prometheus",
+		Long: `The agent reads the machine's energy sensors and who used the CPU, divides the
+energy of each interval exactly, and serves it:
+
+  /metrics                     for Prometheus (text, OpenMetrics, gzip)
+  /api/noether/v1/snapshot     the newest interval as JSON
+  /healthz, /readyz            for whoever watches over the agent
+
+It needs no configuration and no privilege, but sees more with some:
+noether check says what, and how. Each flag is also a variable (--log.level is
+NOETHER_LOG_LEVEL) and a key of the YAML file; flags win over variables, those
+over the file. SIGINT and SIGTERM stop it; a second one stops it at once.`,
+		Example: `  noether agent
+  noether agent --listen :9877 --node-name "$HOSTNAME"
+  noether agent --interval 1s --stdout
+  noether agent --json --processes all | jq .node
+  noether agent --root /host --config /etc/noether/noether.yml`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(p, flags)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // from now on a signal does what it does to any process
+			return runAgent(ctx, p, &cfg)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	flags = config.Register(cmd.Flags())
+	return cmd
+}
+
+// load returns the settings of a command. Warnings go to standard error.
+func load(p *process, flags *config.Flags) (config.Config, error) {
+	cfg, warnings, err := config.Load(flags, p.env)
+	if err != nil {
+		return cfg, &exitError{exitUsage, err}
+	}
+	if len(warnings) > 0 {
+		log := newLogger(p.stderr, &cfg)
+		for _, w := range warnings {
+			log.Warn("settings", slog.String("warning", w))
+		}
+	}
+	return cfg, nil
+}
+
+// runAgent starts the parts in the order in which they need each other, and
+// stops them in the reverse order when ctx is done or one of them fails.
+func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
+	log := newLogger(p.stderr, cfg)
+	clock := agent.SystemClock()
+	var latest *agent.Agent
+	server, err := web.New(web.Options{
+		Listen:       cfg.Listen,
+		ConfigFile:   cfg.WebConfig,
+		AllowedHosts: cfg.AllowedHosts,
+		Snapshot:     func() *snapshot.Snapshot { return latest.Snapshot() },
+		About:        about(cfg, clock.Wall()),
+		Interval:     cfg.Agent.Interval,
+		Now:          clock.Wall,
+		Log:          log,
+	})
+	if err != nil {
+		return err
+	}
+
+	m, err := openMachine(ctx, cfg, log, clock)
+	if err != nil {
+		return err
+	}
+	out := tickOutput(p, cfg, log)
+	if out != nil {
+		signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, not the end of the process
+		defer signal.Reset(syscall.SIGPIPE)
+	}
+	a, err := agent.New(agent.Options{
+		Config:   cfg.Agent,
+		Sensors:  m.sensors,
+		Verdicts: m.verdicts,
+		Usage:    m.usage,
+		Owners:   m.owners,
+		Clock:    clock,
+		Log:      log,
+		OnTick:   out.Offer,
+	})
+	if err != nil {
+		return errors.Join(err, m.close())
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	latest = a
+
+	if err := server.Listen(ctx); err != nil {
+		return err
+	}
+	announce(log, cfg, m, server.Addrs())
+	debug.FreeOSMemory() // opening left garbage that is never needed again, BTF above all
+
+	ticking, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTicking()
+	ticked := make(chan error, 1)
+	go func() { ticked <- a.Run(ticking) }()
+
+	readers, readersCtx := errgroup.WithContext(ctx)
+	readers.Go(func() error { return server.Run(readersCtx) })
+	readers.Go(func() error { return out.Run(readersCtx) })
+	err = readers.Wait()
+	if errors.Is(err, errClosed) {
+		log.InfoContext(ctx, "standard output was closed: stopping")
+		err = nil
+	}
+	stopTicking()
+	err = errors.Join(err, <-ticked)
+	log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// tickOutput returns what prints each tick, if that is wanted.
+func tickOutput(p *process, cfg *config.Config, log *slog.Logger) *output {
+	switch {
+	case cfg.JSON:
+		return newOutput(p.stdout, log, ndjson.Append)
+	case cfg.Stdout:
+		opt := stdout.Options{Width: width(p)}
+		return newOutput(p.stdout, log, func(dst []byte, s *snapshot.Snapshot) []byte {
+			b := bytes.NewBuffer(dst)
+			_ = stdout.Write(b, s, opt) // a buffer takes everything
+			return append(b.Bytes(), '\n')
+		})
+	default:
+		return nil
+	}
+}
+
+// announce says once what the agent measures with and where to find it. The
+// usage source has said by itself why it was chosen.
+func announce(log *slog.Logger, cfg *config.Config, m *machine, addrs []net.Addr) {
+	names, quality := m.sensorNames()
+	log.Info("measuring energy", slog.String("sensor", names), slog.String("quality", quality.String()))
+	for _, v := range m.verdicts {
+		if v.Remedy != "" {
+			log.Info("a better sensor is out of reach", slog.String("sensor", v.Name),
+				slog.String("status", v.Status.String()), slog.String("reason", v.Reason), slog.String("remedy", v.Remedy))
+		}
+	}
+	scheme := "http"
+	if usesTLS(cfg.WebConfig) {
+		scheme = "https"
+	}
+	for _, a := range addrs {
+		//nolint:sloglint // people copy the address from this line
+		log.Info(fmt.Sprintf("listening on %s://%s/metrics", scheme, a))
+	}
+}
+
+// usesTLS reports whether a web configuration, already found valid, has TLS.
+func usesTLS(file string) bool {
+	if file == "" {
+		return false
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var c struct {
+		TLS map[string]any `yaml:"tls_server_config"`
+	}
+	return yaml.Unmarshal(content, &c) == nil && len(c.TLS) > 0
+}
