@@ -61,7 +61,7 @@ func TestOpen(t *testing.T) {
 			[]string{"powercap/package-0", "powercap/dram", "powercap/package-1", "powercap/dram"},
 			[]verdict{
 				{"powercap", probe.Works, "package-0, dram, package-1 (4 zones)"},
-				{"model", probe.Works, "estimated: Cascade Lake (SPECpower medians), cpu 2.4 W idle (1.7 to 4.3) and 16.2 W busy"},
+				{"model", probe.Works, "estimated: Cascade Lake (SPECpower median, n = 75), cpu 2.4 W idle (1.7 to 4.3) and 16.2 W busy"},
 			},
 		},
 		{

@@ -1,6 +1,10 @@
 package model
 
-import "noether/internal/unit"
+import (
+	"fmt"
+
+	"noether/internal/unit"
+)
 
 // band is a figure and the range in which it plausibly lies.
 type band struct{ mid, low, high unit.Power }
@@ -22,11 +26,20 @@ func (b band) widened() band { return band{b.mid, min(b.low, b.mid/2), max(b.hig
 type family struct {
 	name   string
 	source string
+	n      int // servers in a median
 	idle   band
 	max    band
 	// chip is the typical number of hardware threads of a chip, over which the
 	// memory that is in the figures is spread.
 	chip int
+}
+
+// label says what the figures are those of.
+func (f *family) label() string {
+	if f.n > 0 {
+		return fmt.Sprintf("%s (%s, n = %d)", f.name, f.source, f.n)
+	}
+	return f.name + " (" + f.source + ")"
 }
 
 // fittedPerChip is the memory in GiB of the servers behind the figures, for
@@ -36,7 +49,7 @@ const fittedPerChip = 80
 
 // Sources of the rows, for people.
 const (
-	spec     = "SPECpower medians" // SPECpower_ssj2008 results published up to 2026-03-09
+	median   = "SPECpower median" // of SPECpower_ssj2008 results published up to 2026-03-09
 	provider = "published coefficients"
 	generic  = "providers' average"
 )
@@ -67,12 +80,12 @@ const (
 // lookup returns a row of the table: watts per hardware thread, idle and at
 // full load, with the tenth and ninetieth percentile.
 //
-// The rows "SPECpower" are medians over the SPECpower_ssj2008 results published
+// The rows "SPECpower median" are medians over the SPECpower_ssj2008 results published
 // up to 2026-03-09 (https://www.spec.org/power_ssj2008/), grouped by
-// microarchitecture, n servers each, of the columns active idle and 100 % load
+// microarchitecture, of n servers, of the columns active idle and 100 % load
 // divided by the hardware threads. They are watts of the whole server at the
 // wall. Medians, because a few desktop boards in a group move its mean far
-// (EPYC 5: 8 times). The rows "published" are coefficients of Cloud Carbon
+// (EPYC 5: 8 times). The rows "published coefficients" are those of Cloud Carbon
 // Footprint (Sandy Bridge, Coffee Lake: AwsFootprintEstimationConstants.ts; Ivy
 // Bridge and Graviton 3 and 4: ccf-coefficients, output/coefficients-aws-use.csv),
 // without a distribution. The last row has the averages of the same project
@@ -80,43 +93,43 @@ const (
 func lookup(microarchitecture int) family {
 	switch microarchitecture {
 	case sandyBridge:
-		return family{"Sandy Bridge", provider, wide(2_170_000), wide(8_580_000), 16}
+		return family{"Sandy Bridge", provider, 0, wide(2_170_000), wide(8_580_000), 16}
 	case ivyBridge:
-		return family{"Ivy Bridge", provider, wide(1_710_000), wide(5_560_000), 24}
-	case haswell: // n = 17
-		return family{"Haswell", spec, w(66, 56, 90), w(383, 368, 430), 36}
-	case broadwell: // n = 17
-		return family{"Broadwell", spec, w(53, 47, 119), w(309, 277, 543), 44}
-	case skylake: // n = 78
-		return family{"Skylake", spec, w(53, 40, 75), w(412, 323, 447), 56}
-	case cascadeLake: // n = 75
-		return family{"Cascade Lake", spec, w(60, 43, 108), w(404, 318, 446), 56}
+		return family{"Ivy Bridge", provider, 0, wide(1_710_000), wide(5_560_000), 24}
+	case haswell:
+		return family{"Haswell", median, 17, w(66, 56, 90), w(383, 368, 430), 36}
+	case broadwell:
+		return family{"Broadwell", median, 17, w(53, 47, 119), w(309, 277, 543), 44}
+	case skylake:
+		return family{"Skylake", median, 78, w(53, 40, 75), w(412, 323, 447), 56}
+	case cascadeLake:
+		return family{"Cascade Lake", median, 75, w(60, 43, 108), w(404, 318, 446), 56}
 	case coffeeLake:
-		return family{"Coffee Lake", provider, wide(1_140_000), wide(5_420_000), 12}
-	case iceLake: // n = 30
-		return family{"Ice Lake", spec, w(83, 69, 104), w(406, 355, 417), 80}
-	case sapphireRapids: // n = 62
-		return family{"Sapphire Rapids", spec, w(90, 65, 164), w(399, 309, 484), 112}
-	case emeraldRapids: // n = 31
-		return family{"Emerald Rapids", spec, w(82, 59, 98), w(324, 246, 405), 128}
-	case graniteRapids: // n = 30
-		return family{"Granite Rapids", spec, w(60, 44, 72), w(269, 187, 289), 256}
-	case epyc1: // n = 10
-		return family{"EPYC 1", spec, w(74, 63, 103), w(232, 223, 298), 64}
-	case epyc2: // n = 36
-		return family{"EPYC 2", spec, w(44, 32, 67), w(166, 153, 192), 128}
-	case epyc3: // n = 28
-		return family{"EPYC 3", spec, w(42, 33, 62), w(192, 177, 222), 128}
-	case epyc4: // n = 42
-		return family{"EPYC 4", spec, w(38, 32, 143), w(185, 164, 349), 192}
-	case epyc5: // n = 43
-		return family{"EPYC 5", spec, w(22, 19, 37), w(118, 111, 198), 256}
-	case neoverseN1: // n = 7
-		return family{"Neoverse N1", spec, w(62, 56, 104), w(192, 114, 201), 80}
+		return family{"Coffee Lake", provider, 0, wide(1_140_000), wide(5_420_000), 12}
+	case iceLake:
+		return family{"Ice Lake", median, 30, w(83, 69, 104), w(406, 355, 417), 80}
+	case sapphireRapids:
+		return family{"Sapphire Rapids", median, 62, w(90, 65, 164), w(399, 309, 484), 112}
+	case emeraldRapids:
+		return family{"Emerald Rapids", median, 31, w(82, 59, 98), w(324, 246, 405), 128}
+	case graniteRapids:
+		return family{"Granite Rapids", median, 30, w(60, 44, 72), w(269, 187, 289), 256}
+	case epyc1:
+		return family{"EPYC 1", median, 10, w(74, 63, 103), w(232, 223, 298), 64}
+	case epyc2:
+		return family{"EPYC 2", median, 36, w(44, 32, 67), w(166, 153, 192), 128}
+	case epyc3:
+		return family{"EPYC 3", median, 28, w(42, 33, 62), w(192, 177, 222), 128}
+	case epyc4:
+		return family{"EPYC 4", median, 42, w(38, 32, 143), w(185, 164, 349), 192}
+	case epyc5:
+		return family{"EPYC 5", median, 43, w(22, 19, 37), w(118, 111, 198), 256}
+	case neoverseN1:
+		return family{"Neoverse N1", median, 7, w(62, 56, 104), w(192, 114, 201), 80}
 	case neoverseV:
-		return family{"Neoverse V", provider, wide(474_000), wide(1_693_000), 64}
+		return family{"Neoverse V", provider, 0, wide(474_000), wide(1_693_000), 64}
 	default:
-		return family{"unknown processor", generic, w(74, 19, 164), w(350, 111, 543), 64}
+		return family{"unknown processor", generic, 0, w(74, 19, 164), w(350, 111, 543), 64}
 	}
 }
 

@@ -131,9 +131,9 @@ func identify(proc string) (family, string) {
 	f := lookup(row)
 	if relative {
 		f.idle, f.max = f.idle.widened(), f.max.widened()
-		return f, "relative of " + f.name + " (" + f.source + ")"
+		return f, "relative of " + f.label()
 	}
-	return f, f.name + " (" + f.source + ")"
+	return f, f.label()
 }
 
 // openStat takes the baseline of all processors and returns how many are online.
