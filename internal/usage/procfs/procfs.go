@@ -67,6 +67,7 @@ type process struct {
 	file   *linux.File // nil when too many are open
 	member *usage.Membership
 	check  uint64 // tick in which member is due to be read again
+	young  bool   // member was read only once, when it was new
 	denied bool   // its stat may not be read
 	fresh  bool   // first seen in this tick
 
@@ -224,6 +225,7 @@ func (s *Source) observe(p *process) bool {
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
 		// A descriptor that was kept outlives its process; the PID may be taken.
 		if p.fresh {
+			s.drop(p) //nolint:errcheck // nothing was written
 			return false
 		}
 		s.vanish(p)
@@ -236,6 +238,7 @@ func (s *Source) observe(p *process) bool {
 		s.denied++
 		return true
 	case err != nil:
+		s.drop(p) //nolint:errcheck // nothing was written
 		return false
 	case !p.fresh && !p.denied && st.Start != p.start:
 		file := p.file
@@ -272,7 +275,7 @@ func where(m *usage.Membership) usage.Where {
 // container's first process moves there before it becomes another program),
 // when it has become another program, and now and then while it works.
 func (s *Source) locate(p *process, st *linux.ProcessStat) {
-	due := s.tick >= p.check && (st.CPU != p.cpu || s.tick == p.check)
+	due := s.tick >= p.check && (p.young || st.CPU != p.cpu)
 	if p.member != nil && st.Comm == p.comm && !due {
 		return
 	}
@@ -282,8 +285,8 @@ func (s *Source) locate(p *process, st *linux.ProcessStat) {
 	if m := s.opts.Index.ByPID(p.pid); m != nil {
 		p.member = m
 	}
-	p.check = s.tick + recheck
-	if p.fresh {
+	p.check, p.young = s.tick+recheck, p.fresh
+	if p.young {
 		p.check = s.tick + 1
 	}
 }
