@@ -91,22 +91,26 @@ func walk(dir string, depth int, byID map[string]found) error {
 		return err
 	}
 	for _, e := range entries {
-		_, _, isZone := zoneID(e.Name())
-		if !isZone && (depth > 0 || e.Name() != msr && e.Name() != mmio) {
+		sub := filepath.Join(dir, e.Name())
+		if _, known := byID[e.Name()]; known || !isZone(e.Name()) {
 			continue
 		}
-		sub := filepath.Join(dir, e.Name())
-		counter := filepath.Join(sub, "energy_uj")
-		if _, known := byID[e.Name()]; isZone && !known {
-			if _, err := os.Lstat(counter); err == nil {
-				byID[e.Name()] = read(e.Name(), sub)
-			}
+		if _, err := os.Lstat(filepath.Join(sub, "energy_uj")); err == nil {
+			byID[e.Name()] = read(e.Name(), sub)
 		}
-		if depth < deepest {
-			_ = walk(sub, depth+1, byID) // a zone without children, or a dangling link
+	}
+	for _, e := range entries {
+		isControl := depth == 0 && (e.Name() == msr || e.Name() == mmio)
+		if depth < deepest && (isControl || isZone(e.Name())) {
+			_ = walk(filepath.Join(dir, e.Name()), depth+1, byID) // a zone without children, or a dangling link
 		}
 	}
 	return nil
+}
+
+func isZone(name string) bool {
+	_, _, ok := zoneID(name)
+	return ok
 }
 
 // read returns what the files beside the counter say. What cannot be read is
