@@ -176,7 +176,8 @@ func dirent(ino uint64, kind uint8, name string) []byte {
 func TestNextDirent(t *testing.T) {
 	b := bytes.Join([][]byte{
 		dirent(1, unix.DT_DIR, "."), dirent(1, unix.DT_DIR, ".."), dirent(0, unix.DT_DIR, "removed"),
-		dirent(7, unix.DT_DIR, "a"), dirent(8, unix.DT_REG, "a longer name"), {1, 2, 3},
+		dirent(7, unix.DT_DIR, "a"), dirent(8, unix.DT_REG, "a longer name"),
+		{1, 2, 3},
 	}, nil)
 	var got []string
 	for {

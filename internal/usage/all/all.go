@@ -48,7 +48,7 @@ type Ladder struct {
 	groups *cgroup.Source // nil when no cgroups can be read
 	rung   int            // index into rungs of the one in force, len(rungs) when none works
 	rungs  []rung
-	hidden error          // why procfs does not show every process
+	hidden string         // why procfs does not show every process, and the remedy
 	tasks  []usage.Source // of the rung in force; the first lists processes
 
 	epoch    uint32
@@ -75,7 +75,10 @@ func Open(ctx context.Context, opts Options) (*Ladder, error) {
 		return nil, fmt.Errorf("open CPU times: %w", err)
 	}
 	cgroups, processes := descriptors()
-	l := &Ladder{opts: opts, clock: clock, hidden: procfs.Limits(opts.FS.Proc)}
+	l := &Ladder{opts: opts, clock: clock}
+	if err := procfs.Limits(opts.FS.Proc); err != nil {
+		l.hidden = explain(err)
+	}
 	l.index = usage.OpenIndex(usage.IndexOptions{FS: opts.FS, Now: opts.Now, Files: cgroups})
 	groups, groupsErr := cgroup.Open(l.index)
 	l.groups = groups
@@ -100,8 +103,8 @@ func (l *Ladder) plan(groupsErr error, files int) ([]rung, error) {
 			return nil, "", groupsErr
 		}
 		covers := l.groups.Covers()
-		if l.opts.Processes && l.hidden != nil {
-			covers += "; no processes: " + explain(l.hidden)
+		if l.opts.Processes && l.hidden != "" {
+			covers += "; no processes: " + l.hidden
 		}
 		return nil, covers, nil
 	}}
@@ -109,7 +112,7 @@ func (l *Ladder) plan(groupsErr error, files int) ([]rung, error) {
 	case Auto:
 		// Where processes are not shown, or not all can be seen, files are
 		// read only if there is nothing else.
-		if l.hidden != nil || !l.opts.Processes {
+		if l.hidden != "" || !l.opts.Processes {
 			return []rung{byBPF, byGroups, byFiles}, nil
 		}
 		return []rung{byBPF, byFiles, byGroups}, nil

@@ -107,23 +107,33 @@ func TestDifference(t *testing.T) {
 		want    workload.CPUTime
 	}{
 		{
-			"iowait goes backwards", linux.CPUTimes{Online: 4, Idle: 104 * s, IOWait: 9 * s, Steal: 3 * s}, 5 * s,
+			"iowait goes backwards",
+			linux.CPUTimes{Online: 4, Idle: 104 * s, IOWait: 9 * s, Steal: 3 * s},
+			5 * s,
 			workload.CPUTime{Elapsed: 5 * s, Online: 4, Capacity: 20 * s, Idle: 3 * s},
 		},
 		{
-			"a CPU goes offline and takes its idle time along", linux.CPUTimes{Online: 3, Idle: 50 * s, IOWait: 9 * s, Steal: 3 * s}, 5 * s,
+			"a CPU goes offline and takes its idle time along",
+			linux.CPUTimes{Online: 3, Idle: 50 * s, IOWait: 9 * s, Steal: 3 * s},
+			5 * s,
 			workload.CPUTime{Elapsed: 5 * s, Online: 3, Capacity: 15 * s},
 		},
 		{
-			"CPUs come online with idle time", linux.CPUTimes{Online: 8, Idle: 900 * s, IOWait: 10 * s, Steal: 3 * s}, 5 * s,
+			"CPUs come online with idle time",
+			linux.CPUTimes{Online: 8, Idle: 900 * s, IOWait: 10 * s, Steal: 3 * s},
+			5 * s,
 			workload.CPUTime{Elapsed: 5 * s, Online: 8, Capacity: 40 * s, Idle: 40 * s},
 		},
 		{
-			"steal beyond what there was", linux.CPUTimes{Online: 1, Idle: 101 * s, IOWait: 10 * s, Steal: 9 * s}, 5 * s,
+			"steal beyond what there was",
+			linux.CPUTimes{Online: 1, Idle: 101 * s, IOWait: 10 * s, Steal: 9 * s},
+			5 * s,
 			workload.CPUTime{Elapsed: 5 * s, Online: 1, Steal: 5 * s},
 		},
 		{
-			"the clock stands still", linux.CPUTimes{Online: 4, Idle: 104 * s}, -s,
+			"the clock stands still",
+			linux.CPUTimes{Online: 4, Idle: 104 * s},
+			-s,
 			workload.CPUTime{Online: 4},
 		},
 	} {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func (f *fake) put(list ...proc) {
 func (f *fake) end(pids ...int) {
 	for _, pid := range pids {
 		f.write(fmt.Sprintf("%d/stat", pid), "")
-		os.RemoveAll(filepath.Join(f.fs.Proc, fmt.Sprint(pid)))
+		os.RemoveAll(filepath.Join(f.fs.Proc, strconv.Itoa(pid)))
 	}
 }
 
@@ -97,22 +98,22 @@ func (f *fake) read(s *Source) []string {
 	}
 	var got []string
 	for _, x := range u.Tasks {
-		text := fmt.Sprintf("%d<%d %v", x.PID, x.Parent, x.CPU)
+		words := []string{fmt.Sprintf("%d<%d %v", x.PID, x.Parent, x.CPU)}
 		for _, s := range []struct {
 			flag workload.TaskState
 			word string
 		}{{workload.New, "new"}, {workload.Ended, "ended"}, {workload.Renamed, "renamed"}} {
 			if x.State&s.flag != 0 {
-				text += " " + s.word
+				words = append(words, s.word)
 			}
 		}
 		if x.Slot < 0 {
-			text = fmt.Sprintf("children of %d %v", x.Parent, x.CPU)
+			words = []string{fmt.Sprintf("children of %d %v", x.Parent, x.CPU)}
 		}
 		if x.Place == nil {
-			text += " nowhere"
+			words = append(words, "nowhere")
 		}
-		got = append(got, text)
+		got = append(got, strings.Join(words, " "))
 	}
 	return got
 }
@@ -126,7 +127,7 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 
 func TestProcessesComeWorkAndGo(t *testing.T) {
 	for _, files := range []int{100, 1, 0} {
-		t.Run(fmt.Sprint(files), func(t *testing.T) {
+		t.Run(strconv.Itoa(files), func(t *testing.T) {
 			f := newFake(t)
 			f.put(proc{1, 0, 500, 0, 0, "init"}, proc{70, 1, 900, 0, 40, "a\") R 1\n"}, proc{9, 1, 10, 0, 50, "\xff\xfeab"})
 			s := f.open(files)
