@@ -84,7 +84,8 @@ type Sink interface {
 type About struct {
 	Version, Revision, GoVersion string
 	OS, Arch, Kernel, CPUModel   string
-	Start                        time.Time // shown until a snapshot tells it
+	Node                         string    // the node's name until a snapshot tells it
+	Start                        time.Time // when the agent started
 }
 
 // Table walks snapshots. It keeps scratch space, so one goroutine uses it at a time.
@@ -119,7 +120,9 @@ func (t *Table) Families() []Family { return t.families }
 func (t *Table) Walk(s *snapshot.Snapshot, sink Sink) {
 	t.s, t.sink = s, sink
 	t.shape, t.labels = Shape{}, t.labels[:0]
-	if s != nil {
+	if s == nil {
+		t.text("node", t.about.Node)
+	} else {
 		t.text("node", s.Node)
 		t.shape = ShapeOf(s)
 		t.zones.update(s.Zones)

@@ -362,7 +362,7 @@ func buildInfo(t *Table) {
 
 func startTime(t *Table) {
 	start := t.about.Start
-	if t.s != nil && !t.s.Start.IsZero() {
+	if start.IsZero() && t.s != nil {
 		start = t.s.Start
 	}
 	if start.IsZero() {

@@ -7,6 +7,7 @@
 package prometheus
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"sync"
@@ -76,7 +77,15 @@ func (p *Page) acquire(format Format, compressed bool) *body {
 	if compressed {
 		i++
 	}
-	return p.slots[i].acquire(p.source)
+	b, seq := p.slots[i].acquire(p.source)
+	if seq != 0 {
+		for j := range p.slots {
+			if j != i {
+				p.slots[j].forget(seq)
+			}
+		}
+	}
+	return b
 }
 
 // key tells snapshots apart without keeping one alive.
@@ -118,7 +127,9 @@ type slot struct {
 	free   *body // one that nobody holds any more
 }
 
-func (s *slot) acquire(source func() *snapshot.Snapshot) *body {
+// acquire returns the page of the newest snapshot, and the number of its tick
+// if it had to be rendered.
+func (s *slot) acquire(source func() *snapshot.Snapshot) (b *body, rendered uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Read under the lock, so that a scraper that waited for a slow render
@@ -127,6 +138,7 @@ func (s *slot) acquire(source func() *snapshot.Snapshot) *body {
 	if k := keyOf(snap); !s.ready || s.key != k {
 		b := s.take()
 		s.render(b, snap)
+		rendered = k.seq
 		old := s.current
 		s.current, s.key, s.ready = b, k, true
 		b.held.Store(1)
@@ -135,7 +147,27 @@ func (s *slot) acquire(source func() *snapshot.Snapshot) *body {
 		}
 	}
 	s.current.held.Add(1)
-	return s.current
+	return s.current, rendered
+}
+
+// forgetAfter is for how many ticks a page that nobody asks for keeps its memory.
+const forgetAfter = 16
+
+// forget lets go of a page that nobody has asked for since long before tick seq.
+func (s *slot) forget(seq uint64) {
+	if !s.mu.TryLock() {
+		return // somebody asks for it now
+	}
+	defer s.mu.Unlock()
+	if !s.ready || seq-s.key.seq <= forgetAfter {
+		return
+	}
+	old := s.current
+	s.current, s.ready = nil, false
+	old.release()
+	s.freeMu.Lock()
+	s.free = nil
+	s.freeMu.Unlock()
 }
 
 // take returns a body that nobody holds.
@@ -162,6 +194,13 @@ func (b *body) release() {
 	}
 }
 
+// shrink gives back what an unusually large page has left.
+func (b *body) shrink() {
+	if cap(b.data) > 1<<20 && cap(b.data) > 4*len(b.data) {
+		b.data = bytes.Clone(b.data)
+	}
+}
+
 // Write implements io.Writer for the compressor.
 func (b *body) Write(p []byte) (int, error) {
 	b.data = append(b.data, p...)
@@ -178,6 +217,7 @@ func (s *slot) render(b *body, snap *snapshot.Snapshot) {
 			s.writer.spill = func(p []byte) { _, _ = s.gzip.Write(p) } // writing to a body cannot fail
 		}
 	}
+	defer b.shrink()
 	w := &s.writer
 	w.last = -1
 	if !s.compressed {
