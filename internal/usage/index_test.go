@@ -204,3 +204,23 @@ func TestIndexLookupsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func FuzzIndexByFile(f *testing.F) {
+	f.Add([]byte("0::/../beside\n"))
+	f.Add([]byte("4:cpu,cpuacct:/..\n0::/../../..\n"))
+	fs := linux.Under(machinetest.Unpack(f, "../../testdata/machines/cgroup-v2.txtar"))
+	x := OpenIndex(IndexOptions{FS: fs, Now: func() time.Duration { return 0 }})
+	x.private, x.own = true, "/kubepods.slice/agent"
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := x.ByFile(b)
+		x.GroupOf(m)
+		if m.Place == nil {
+			return
+		}
+		for _, p := range m.Place.Paths {
+			if p.Path == "" || p.Path[0] != '/' {
+				t.Errorf("%q: path %q", b, p.Path)
+			}
+		}
+	})
+}

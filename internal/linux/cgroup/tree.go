@@ -342,7 +342,22 @@ func (t *Tree) list(slot int32) error {
 	for _, child := range fresh {
 		t.list(child) //nolint:errcheck // it is gone again; the next listing of its parent says so
 	}
+	n = &t.nodes[slot]
+	n.due = true
+	n.resting = len(n.children) > 0 && t.h.V2() && cannotRun(t.dir(n))
 	return nil
+}
+
+// cannotRun reports whether no process can be in the cgroup at dir: it hands
+// controllers on to its children and has no threaded ones ("No Internal
+// Process Constraint" in Documentation/admin-guide/cgroup-v2.rst).
+func cannotRun(dir string) bool {
+	kind, err := linux.ReadFile(dir+"/cgroup.type", 64)
+	if err != nil || string(kind) != "domain\n" {
+		return false
+	}
+	control, err := linux.ReadFile(dir+"/cgroup.subtree_control", 256)
+	return err == nil && len(control) > 1
 }
 
 // child returns the slot of the entry e of the cgroup in slot, if it is known

@@ -202,6 +202,30 @@ func TestRootOfV2IsNotCounted(t *testing.T) {
 	equal(t, "v2", use(t, tree), usage{"/a": 2 * second})
 }
 
+func TestInnerCgroupOfV2RestsUntilAChildGoes(t *testing.T) {
+	h := Hierarchy{Dir: t.TempDir(), Counter: "cpu.stat"}
+	set := func(pod, app time.Duration) {
+		group(t, h, "/", 0)
+		group(t, h, "/pod", pod)
+		group(t, h, "/pod/app", app)
+	}
+	set(2*second, second)
+	os.WriteFile(filepath.Join(h.Dir, "pod/cgroup.type"), []byte("domain\n"), 0o644)
+	os.WriteFile(filepath.Join(h.Dir, "pod/cgroup.subtree_control"), []byte("cpu memory\n"), 0o644)
+	tree, _ := openTree(t, h, 100)
+	tree.nodes[Root].bare = true
+	use(t, tree)
+	set(5*second, 3*second)
+	equal(t, "its counter is left alone", use(t, tree), usage{"/pod/app": 2 * second})
+	group(t, h, "/pod/init", second)
+	set(9*second, 5*second)
+	equal(t, "a child came: the second of before is told too", use(t, tree),
+		usage{"/pod": 2 * second, "/pod/app": 2 * second, "/pod/init": second})
+	os.RemoveAll(filepath.Join(h.Dir, "pod/init"))
+	set(13*second, 8*second)
+	equal(t, "a child went", use(t, tree), usage{"/pod": second, "/pod/app": 3 * second})
+}
+
 func TestTouchAndNearest(t *testing.T) {
 	h := v1(t)
 	group(t, h, "/", 0)
@@ -312,10 +336,57 @@ func FuzzCounter(f *testing.F) {
 }
 
 // own returns the CPU time this process has used.
-func own(t *testing.T) time.Duration {
+func own(t testing.TB) time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
 		t.Fatal(err)
 	}
 	return time.Duration(ts.Nano())
+}
+
+// BenchmarkRead is a tick with 300 pods of three cgroups each, on real cgroups.
+func BenchmarkRead(b *testing.B) {
+	for _, h := range []Hierarchy{
+		{Name: "cpuacct", Dir: "/sys/fs/cgroup/cpuacct", Counter: "cpuacct.usage"},
+		{Dir: "/sys/fs/cgroup/unified", Counter: "cpu.stat"},
+		{Dir: "/sys/fs/cgroup", Counter: "cpu.stat"},
+	} {
+		b.Run(h.Dir, func(b *testing.B) {
+			base := fmt.Sprintf("%s/noether-test-%d", h.Dir, os.Getpid())
+			if _, err := os.Stat(h.Dir + "/" + h.Counter); err != nil {
+				b.Skipf("skipped: %v", err)
+			}
+			var made []string
+			mkdir := func(dir string) {
+				if err := os.Mkdir(dir, 0o755); err != nil {
+					b.Skipf("skipped: cgroups cannot be made here: %v", err)
+				}
+				made = append(made, dir)
+			}
+			defer func() {
+				for i := len(made) - 1; i >= 0; i-- {
+					os.Remove(made[i])
+				}
+			}()
+			mkdir(base)
+			for i := range 300 {
+				mkdir(fmt.Sprintf("%s/pod%d", base, i))
+				mkdir(fmt.Sprintf("%s/pod%d/app", base, i))
+				mkdir(fmt.Sprintf("%s/pod%d/pause", base, i))
+			}
+			tree, err := OpenTree(h, Options{Files: 2000, Now: func() time.Duration { return 0 }})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer tree.Close()
+			list, _ := tree.Read(nil)
+			start := own(b)
+			for b.Loop() {
+				tree.Refresh()
+				list, _ = tree.Read(list[:0])
+			}
+			b.ReportMetric(float64((own(b)-start).Microseconds())/float64(b.N), "CPU-us/op")
+			b.ReportMetric(float64(len(list)), "cgroups")
+		})
+	}
 }

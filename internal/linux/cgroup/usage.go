@@ -33,6 +33,8 @@ type book struct {
 	gone    time.Duration // last readings of children that have been removed
 	booked  time.Duration // own time that has been told, or was there at the baseline
 	own     time.Duration // own time in this reading
+	resting bool          // no process can be in it: it is read only when a child came or went
+	due     bool          // a child came or went, or it is time to look
 	known   bool          // counter has been read
 	fresh   bool          // some of the counter may have been told as its parent's
 	failed  bool          // the last reading failed
@@ -67,7 +69,11 @@ func (t *Tree) Read(dst []Usage) (_ []Usage, err error) {
 		if n.bare {
 			continue
 		}
-		value, readErr := t.count(n)
+		value, readErr := n.below+n.booked, error(nil)
+		if n.due || !n.resting || n.fresh {
+			value, readErr = t.count(n)
+			n.due = false
+		}
 		if readErr != nil {
 			err = errors.Join(err, t.fail(n, readErr))
 			value = n.below
