@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -364,8 +365,8 @@ func BenchmarkRead(b *testing.B) {
 				made = append(made, dir)
 			}
 			defer func() {
-				for i := len(made) - 1; i >= 0; i-- {
-					os.Remove(made[i])
+				for _, dir := range slices.Backward(made) {
+					os.Remove(dir)
 				}
 			}()
 			mkdir(base)
