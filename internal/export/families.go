@@ -103,7 +103,6 @@ func families() []Family {
 		{Name: "noether_tick_duration_seconds", Help: "Time the work of the last tick took.", Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickDuration), 9 })},
 		{Name: "noether_tick_cpu_seconds_total", Help: "CPU time the work of all ticks took.", Type: Counter, Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickCPU), 9 })},
 		{Name: "noether_exits_dropped_total", Help: "Records of ended processes that the kernel could not deliver; their time is accounted to their cgroup or as unattributed.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.DroppedExits), 0 })},
-		{Name: "noether_workloads_refused_total", Help: "Workloads not listed because a bound was reached.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.SeriesRefused), 0 })},
 		{Name: "noether_imbalance_joules", Help: "Energy of the machine less that of its accounts, over all ticks: 0, or a bug in the agent.", Unit: "joules", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.Imbalance), 6 })},
 	}...)
 }

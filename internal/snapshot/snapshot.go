@@ -131,14 +131,13 @@ type Process struct {
 
 // Self is what the agent says about itself.
 type Self struct {
-	Usage         string        // the source of usage in force
-	Policy        string        // the attribution policy in force
-	TickDuration  time.Duration // wall time that this tick's work took
-	TickCPU       time.Duration // CPU time of all ticks' work so far
-	Imbalance     unit.Energy   // node less accounts, absolute, all ticks: 0 or a bug
-	DroppedExits  uint64
-	MissedTicks   uint64
-	SeriesRefused uint64 // workloads not listed because a bound was reached
+	Usage        string        // the source of usage in force
+	Policy       string        // the attribution policy in force
+	TickDuration time.Duration // wall time that this tick's work took
+	TickCPU      time.Duration // CPU time of all ticks' work so far
+	Imbalance    unit.Energy   // node less accounts, absolute, all ticks: 0 or a bug
+	DroppedExits uint64
+	MissedTicks  uint64
 }
 
 // Has returns which components the machine ever had a datum of.

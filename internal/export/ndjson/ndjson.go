@@ -287,7 +287,6 @@ func (l *line) self() {
 	l.joules("imbalance_joules", me.Imbalance)
 	l.integer("exits_dropped_total", me.DroppedExits)
 	l.integer("ticks_missed_total", me.MissedTicks)
-	l.integer("workloads_refused_total", me.SeriesRefused)
 	l.close('}')
 }
 
