@@ -43,8 +43,8 @@ type Entry struct {
 	where    Where
 	used     time.Duration // credited since the last Finish
 	told     *workload.Place
-	tick     uint64        // when it was last observed
-	missing  time.Duration // boot time of the first tick that did not observe it, or 0
+	at       time.Duration // the tick that observed it last
+	missing  time.Duration // the first tick that did not, or 0
 	state    workload.TaskState
 	live     bool
 }
@@ -69,12 +69,17 @@ type Table struct {
 	byDead map[origin]int32
 
 	linger   time.Duration
-	tick     uint64
-	open     bool          // between Begin and Finish
+	baseline bool          // a tick has been finished
 	now      time.Duration // boot time at which this tick began
 	prev     time.Duration // and the last finished one
-	first    time.Duration // and the first finished one
-	baseline bool          // a tick has been finished
+
+	// A process that is not in the table was never observed, and all its time
+	// is to be credited, if it started after forgotten; and it is not one
+	// that has been invisible for long if it started after old.
+	forgotten time.Duration
+	// Two earlier ticks, at least the linger apart: no record is so late that
+	// what ended before old still has one coming.
+	old, recent time.Duration
 }
 
 type process struct {
@@ -106,10 +111,7 @@ func (t *Table) Len() int { return len(t.byID) }
 // at or before the moment when the source starts to look.
 func (t *Table) Begin(now time.Duration) {
 	t.cursor = -1
-	if !t.open {
-		t.tick++
-	}
-	t.open, t.now = true, now
+	t.now = now
 }
 
 // Observe books a process that exists. Moved is true when the caller should
@@ -136,7 +138,7 @@ func (t *Table) Observe(s *Seen, where Where) (e *Entry, moved bool) {
 		moved = e.where != where || e.Place == nil
 	}
 	e.where = where
-	e.tick, e.missing = t.tick, 0
+	e.at, e.missing = t.now, 0
 	if t.cursor >= 0 {
 		t.entries[t.cursor].follower = slot
 	}
@@ -162,8 +164,7 @@ func (t *Table) Exit(s *Seen, where Where) (e *Entry, moved bool) {
 		e.where = where
 		return e, moved
 	}
-	// Whatever was observed since prev-linger is still in the table.
-	if s.CPU <= 0 || !t.startedAfter(max(t.prev-t.linger, t.first), s) {
+	if s.CPU <= 0 || !t.startedAfter(max(t.forgotten, t.old), s) {
 		return nil, false
 	}
 	from := origin{where, s.Parent}
@@ -187,11 +188,12 @@ func (t *Table) Finish(dst []workload.TaskUsage) []workload.TaskUsage {
 		if !e.live {
 			continue
 		}
-		if e.tick != t.tick && e.missing == 0 {
+		if e.at != t.now && e.missing == 0 {
 			e.missing = t.now
 		}
-		if e.missing != 0 && t.now-e.missing >= t.linger {
+		if e.missing != 0 && t.now-e.missing >= t.linger && e.state&workload.Ended == 0 {
 			e.state |= workload.Ended
+			t.forgotten = max(t.forgotten, e.at)
 		}
 		if e.Place != e.told && e.state&workload.New == 0 {
 			e.state |= workload.Renamed
@@ -214,10 +216,13 @@ func (t *Table) Finish(dst []workload.TaskUsage) []workload.TaskUsage {
 	}
 	t.dead = t.dead[:0]
 	clear(t.byDead)
-	t.open, t.prev = false, t.now
 	if !t.baseline {
-		t.first, t.baseline = t.prev, true
+		t.baseline, t.forgotten, t.recent = true, t.now, t.now
 	}
+	if t.now-t.recent >= t.linger {
+		t.old, t.recent = t.recent, t.now
+	}
+	t.prev = t.now
 	return dst
 }
 

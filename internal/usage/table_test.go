@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -106,7 +107,8 @@ func TestTable(t *testing.T) {
 			{2000 * ms, nil, nil},
 			{3000 * ms, []event{{exit: true, s: p(7, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
 			{4000 * ms, []event{{exit: true, s: p(8, 1500*ms, 2*ms), at: 1}}, []workload.TaskUsage{{Slot: -1, Parent: 1, State: ended, CPU: 2 * ms, Place: home}}},
-			{5000 * ms, []event{{exit: true, s: p(9, 1500*ms, 2*ms), at: 1}}, nil}, // too late to tell from one observed at 2000
+			{5000 * ms, nil, nil},
+			{6000 * ms, []event{{exit: true, s: p(9, 1500*ms, 2*ms), at: 1}}, nil}, // no record is so late: it was hidden
 		}},
 		{"a record that is later than the linger is not credited on top of what was observed", 2000 * ms, []tick{
 			{1000 * ms, nil, nil},
@@ -171,6 +173,83 @@ func TestTableAbandonedTick(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Whatever the order of births, deaths, walks and late records, every process
+// is credited with exactly what it used after the first tick.
+func TestTableCreditsExactlyOnce(t *testing.T) {
+	type proc struct {
+		Seen
+		rate  int64 // CPU time in nanoseconds per millisecond
+		death time.Duration
+		late  time.Duration // how much later its exit record comes
+		done  bool
+	}
+	cpu := func(p *proc, at time.Duration) time.Duration {
+		return time.Duration(int64(min(at, p.death)-p.Start) * p.rate / int64(ms))
+	}
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		upTo := func(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+		table := NewTable(2 * time.Second)
+		now := time.Hour
+		var procs []*proc
+		spawn := func(from, to time.Duration) {
+			p := &proc{rate: r.Int64N(4 * int64(ms)), late: upTo(150 * ms)}
+			p.PID = uint32(r.IntN(50)) // reused all the time
+			p.Parent = uint32(r.IntN(3))
+			p.Start = from + upTo(to-from)
+			p.death = p.Start + upTo(time.Duration(1+r.IntN(3000))*ms)
+			procs = append(procs, p)
+		}
+		var got, want time.Duration
+		for tick := range 300 {
+			last := now
+			now += 10*ms + upTo(time.Duration(1+r.IntN(3000))*ms)
+			if tick < 290 {
+				for range r.IntN(20) {
+					spawn(last, now)
+				}
+			}
+			if tick == 0 { // the baseline: all alive
+				for _, p := range procs {
+					p.death += now - p.Start
+					want -= cpu(p, now)
+				}
+			}
+			table.Begin(now)
+			for _, p := range procs {
+				if !p.done && p.Start <= now && now < p.death {
+					p.CPU = cpu(p, now)
+					table.Observe(&p.Seen, Where{})
+				}
+			}
+			for _, p := range procs {
+				if !p.done && p.death+p.late <= now {
+					p.CPU, p.done = cpu(p, now), true
+					table.Exit(&p.Seen, Where{})
+				}
+			}
+			for _, u := range table.Finish(nil) {
+				if u.CPU < 0 {
+					t.Fatalf("seed %d: %v credited", seed, u.CPU)
+				}
+				got += u.CPU
+			}
+		}
+		for _, p := range procs {
+			if !p.done {
+				t.Fatalf("seed %d: a process outlives the test", seed)
+			}
+			want += cpu(p, p.death)
+		}
+		if got != want {
+			t.Errorf("seed %d: credited %v, used %v", seed, got, want)
+		}
+		if table.Len() != 0 {
+			t.Errorf("seed %d: %d processes left", seed, table.Len())
+		}
 	}
 }
 

@@ -61,6 +61,8 @@ type Options struct {
 	// milliseconds before a Read is missing then: its record comes later, and
 	// whether the other source saw it alive is not known.
 	HooksOnly bool
+
+	exitRoom int // how many exit records fit; tests make it small
 }
 
 // recordsWithin is how late an exit record may be: it comes one RCU grace
@@ -123,7 +125,10 @@ func Open(ctx context.Context, opts Options) (*Source, error) {
 	if err != nil {
 		return nil, f.explain(err)
 	}
-	if s.hooks, err = l.hooks(procs); err != nil {
+	if opts.exitRoom == 0 {
+		opts.exitRoom = max(16<<10, 2*procs)
+	}
+	if s.hooks, err = l.hooks(opts.exitRoom); err != nil {
 		return nil, f.explain(err)
 	}
 	if opts.HooksOnly {
@@ -144,8 +149,8 @@ func (s *Source) openWalker(ctx context.Context, l *loader, procs int) error {
 	var errs []error
 	for _, r := range []rung{
 		{RungSyscall, func() (walker, error) { return l.arrayWalker(s.hooks.state, room(procs)) }},
-		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, "list_loop") }},
-		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, "list_bounded") }},
+		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, tasksProgListLoop) }},
+		{RungIter, func() (walker, error) { return l.fileWalker(s.hooks.state, tasksProgListBounded) }},
 	} {
 		if s.opts.Rung != RungAuto && s.opts.Rung != r.name {
 			continue

@@ -521,6 +521,67 @@ func TestALostDescriptorIsAnErrorAtOnce(t *testing.T) {
 	}
 }
 
+// The rung for kernels without bpf_loop lists and counts like the others.
+func TestTheBoundedList(t *testing.T) {
+	s := open(t, Options{Rung: RungIter})
+	l, err := newLoader(s.facts.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.walker.close()
+	if s.walker, err = l.fileWalker(s.hooks.state, tasksProgListBounded); err != nil {
+		t.Fatal(err)
+	}
+	book := newLedger(t, s)
+	cmd := role(t, "burn", "8", "40")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	me := uint32(cmd.Process.Pid)
+	book.until("its threads at work", func() bool { return book.cpu[me] > 160*time.Millisecond })
+	if book.last[me].State&workload.Ended != 0 {
+		t.Error("it was seen only when it had ended")
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	book.until("its end", book.ended(int(me)))
+	if got, want := book.cpu[me], rusage(cmd); !within(got, want, 0.02) {
+		t.Errorf("credited %v, rusage says %v", got, want)
+	}
+}
+
+// Exits for which there is no room are counted, and their processes end all the same.
+func TestExitsWithoutRoom(t *testing.T) {
+	l := newLedger(t, open(t, Options{exitRoom: 4}))
+	var sleepers []*exec.Cmd
+	for range 20 {
+		cmd := exec.CommandContext(t.Context(), "/bin/sleep", "100")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		sleepers = append(sleepers, cmd)
+	}
+	l.read()
+	for _, cmd := range sleepers {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	graceOver(t)
+	l.read()
+	if got := l.u.Dropped; got < 10 {
+		t.Errorf("%d exits dropped, want at least 10 of 20 with room for 4", got)
+	}
+	l.until("the end of all", func() bool {
+		for _, cmd := range sleepers {
+			if !l.ended(cmd.Process.Pid)() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func runOpen(t *testing.T, cmd *exec.Cmd) verdict {
 	t.Helper()
 	out, err := cmd.Output()

@@ -79,8 +79,11 @@ type hooks struct {
 	cgroups *ring
 }
 
-// hooks loads and attaches the hooks, with room for the exits of twice procs processes.
-func (l *loader) hooks(procs int) (h *hooks, err error) {
+// hooks loads and attaches the hooks, with room for so many exits between two
+// reads: those of processes that were listed, and one for each combination of
+// cgroup and parent of those that were not. Room that is not used costs the
+// kernel 16 bytes each.
+func (l *loader) hooks(room int) (h *hooks, err error) {
 	h = &hooks{}
 	defer func() {
 		if err != nil {
@@ -91,10 +94,7 @@ func (l *loader) hooks(procs int) (h *hooks, err error) {
 	programs := []string{tasksProgFreed, tasksProgMade, tasksProgGone}
 	maps := []string{tasksMapState, tasksMapExits, tasksMapCgroups, tasksMapScratch}
 	h.coll, err = l.load(programs, maps, nil, func(spec *ebpf.CollectionSpec) {
-		exits := spec.Maps[tasksMapExits]
-		for exits.MaxEntries < uint32(2*procs) {
-			exits.MaxEntries *= 2
-		}
+		spec.Maps[tasksMapExits].MaxEntries = uint32(room)
 	})
 	if err != nil {
 		return h, err

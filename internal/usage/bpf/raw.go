@@ -38,7 +38,7 @@ type attrIterCreate struct {
 func bpfCall(cmd uintptr, attr unsafe.Pointer, size uintptr) (uintptr, unix.Errno) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
-		if errno != unix.EINTR && errno != unix.EAGAIN {
+		if errno != unix.EINTR {
 			return r, errno
 		}
 	}

@@ -17,11 +17,8 @@ type taskRecord struct {
 	Comm           [16]byte
 }
 
-// Flags of taskRecord.
-const (
-	kernelThread = 1
-	truncated    = 2 // not all threads were counted
-)
+// kernelThread is the one flag of taskRecord.
+const kernelThread = 1
 
 type exitKey struct {
 	Start       uint64

@@ -19,7 +19,7 @@ const volatile s32 cpuacct_hierarchy = -1;  /* the v1 hierarchy that cpuacct is 
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
-enum { KERNEL_THREAD = 1, TRUNCATED = 2 };
+enum { KERNEL_THREAD = 1 }; /* task_record.flags */
 
 struct task_record {
 	u64 start;   /* ns since boot */
@@ -244,7 +244,6 @@ static __always_inline int emit(struct bpf_iter__task *ctx, bool loop)
 	struct signal_struct *signal;
 	struct task_record r = {};
 	u64 runtime;
-	bool truncated = false;
 
 	if (!task || meta->seq_num == 0) {
 		sh = shared();
@@ -275,13 +274,10 @@ static __always_inline int emit(struct bpf_iter__task *ctx, bool loop)
 			for (int i = 0; i < 256; i++)
 				if (!next_thread(&w))
 					break;
-			truncated = w.at && w.at != w.end;
 		}
 		runtime = w.sum;
 	}
 	fill(&r, task, runtime);
-	if (truncated)
-		r.flags |= TRUNCATED;
 	bpf_seq_write(meta->seq, &r, sizeof(r));
 	return 0;
 }
