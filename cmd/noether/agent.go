@@ -18,8 +18,10 @@ import (
 
 	"noether/internal/agent"
 	"noether/internal/config"
+	"noether/internal/energy"
 	"noether/internal/export/ndjson"
 	"noether/internal/export/stdout"
+	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/web"
 )
@@ -170,8 +172,8 @@ func announce(log *slog.Logger, cfg *config.Config, m *machine, addrs []net.Addr
 	names, quality := m.sensorNames()
 	log.Info("measuring energy", slog.String("sensor", names), slog.String("quality", quality.String()))
 	for _, v := range m.verdicts {
-		if v.Remedy != "" {
-			log.Info("a better sensor is out of reach", slog.String("sensor", v.Name),
+		if quality == energy.Estimated && v.Status != probe.Works && v.Status != probe.Absent {
+			log.Warn("a better sensor is out of reach", slog.String("sensor", v.Name),
 				slog.String("status", v.Status.String()), slog.String("reason", v.Reason), slog.String("remedy", v.Remedy))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -31,14 +32,17 @@ type machine struct {
 // to an agent, which then closes it.
 func openMachine(ctx context.Context, cfg *config.Config, log *slog.Logger, clock agent.Clock) (*machine, error) {
 	m := &machine{}
+	if _, err := os.Stat(cfg.FS().Proc); err != nil {
+		return nil, fmt.Errorf("find the machine's processes: %w: choose --root or --procfs", err)
+	}
 	var err error
 	m.sensors, m.verdicts, err = sensors.Open(ctx, sensorEnv(cfg, clock), cfg.Sensors, sensors.Table(cfg.Model))
 	if err != nil {
-		return nil, fmt.Errorf("open sensors: %w", err)
+		return nil, fmt.Errorf("%w (noether check says what would help)", err)
 	}
 	m.usage, err = usage.Open(ctx, usageOptions(cfg, log, clock))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open usage sources: %w", err), m.close())
+		return nil, errors.Join(fmt.Errorf("%w (noether check says what would help)", err), m.close())
 	}
 	m.owners = owners{identity.New(cfg.Root, cfg.FS())}
 	return m, nil

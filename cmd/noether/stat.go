@@ -129,6 +129,10 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 	if err != nil {
 		return err
 	}
+	path, err := findCommand(argv[0])
+	if err != nil {
+		return err
+	}
 	dst, closeDst, err := statWriter(p, o.output)
 	if err != nil {
 		return fail(err)
@@ -148,7 +152,7 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 	signals, stop := notify()
 	defer stop()
 	for range o.repeat {
-		one, err := measure(ctx, p, m, c, o.interval, argv, signals)
+		one, err := measure(ctx, p, m, c, o.interval, path, argv, signals)
 		if err != nil {
 			return fail(errors.Join(err, m.close(), c.remove()))
 		}
@@ -192,13 +196,13 @@ func statWriter(p *process, file string) (io.Writer, func(), error) {
 }
 
 // measure runs the command once.
-func measure(ctx context.Context, p *process, m meter, c *cage, interval time.Duration, argv []string, signals <-chan os.Signal) (statRun, error) {
+func measure(ctx context.Context, p *process, m meter, c *cage, interval time.Duration, path string, argv []string, signals <-chan os.Signal) (statRun, error) {
 	var r statRun
 	if err := m.begin(ctx); err != nil {
 		return r, err
 	}
 	began := time.Now()
-	cmd, err := startChild(p, argv, c)
+	cmd, err := startChild(p, path, argv, c)
 	if err != nil {
 		return r, err
 	}

@@ -30,16 +30,24 @@ type child struct {
 	err  error // of Wait; for reading after done
 }
 
-// startChild starts argv with this process's standard streams.
-func startChild(p *process, argv []string, c *cage) (*child, error) {
-	path, err := exec.LookPath(argv[0])
-	if err != nil {
-		code := exitNotFound
-		if errors.Is(err, fs.ErrPermission) {
-			code = exitNotRunnable
-		}
-		return nil, &exitError{code, fmt.Errorf("find %q: %w", argv[0], err)}
+// findCommand returns the path of a command, or an error with the exit code of a shell.
+func findCommand(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path, nil
 	}
+	code := exitNotFound
+	if errors.Is(err, fs.ErrPermission) {
+		code = exitNotRunnable
+	}
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		err = e.Err // which names it as well
+	}
+	return "", &exitError{code, fmt.Errorf("find %q: %w", name, err)}
+}
+
+// startChild starts the program at path with this process's standard streams.
+func startChild(p *process, path string, argv []string, c *cage) (*child, error) {
 	//nolint:noctx // the command ends by itself or by a signal that is passed on
 	cmd := exec.Command(path, argv[1:]...)
 	cmd.Args[0] = argv[0]

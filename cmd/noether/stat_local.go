@@ -86,16 +86,37 @@ func (l *local) end(ctx context.Context, cpu time.Duration) (window, error) {
 	l.busy += s.Busy
 	w := l.totals(s).since(&l.from)
 	w.busy = l.busy
-	w.how = "by a cgroup of its own"
-	if l.owners.cage == nil {
-		w.how = "by its process tree"
+	if l.owners.cage != nil {
+		w.how = "by a cgroup of its own" // whose counter is complete at once
+		return w, nil
 	}
-	if l.owners.cage == nil && w.ownCPU < cpu-cpu/20 {
-		// Some of the tree was not seen; what the kernel counted for the command
-		// and those it waited for is more.
-		w.shareByTime(cpu)
+	w.how = "by its process tree"
+	if w.ownCPU < cpu-cpu/100 {
+		w.complete(max(cpu, l.settle(ctx)))
 	}
 	return w, nil
+}
+
+// settling is how long the last news of a process can take after it was
+// waited for: the kernel frees a task when an RCU grace period has passed.
+const settling = 50 * time.Millisecond
+
+// settle returns the command's CPU time when the last news has come.
+func (l *local) settle(ctx context.Context) time.Duration {
+	time.Sleep(settling)
+	return l.totals(l.agent.Tick(ctx)).ownCPU - l.from.ownCPU
+}
+
+// complete adds CPU time that became known too late, at the price of the rest.
+func (w *window) complete(cpu time.Duration) {
+	if w.ownCPU < cpu/2 {
+		w.shareByTime(cpu) // too little was seen to tell its price
+		return
+	}
+	for c := range w.own {
+		w.own[c] = min(unit.Energy(unit.MulDiv(uint64(w.own[c]), uint64(cpu), uint64(max(w.ownCPU, 1)))), w.dynamic[c])
+	}
+	w.ownCPU = cpu
 }
 
 func (l *local) about() (sensor, usage string) {

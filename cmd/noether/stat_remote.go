@@ -23,8 +23,9 @@ type remote struct {
 	quality energy.Quality
 	from    agentSnapshot
 	last    agentSnapshot
-	busy    time.Duration
-	missed  bool // an interval went by unread: busy lacks it
+	// Of the intervals of the window that were read: one that is missed is
+	// taken to be as busy as the others.
+	busy, read time.Duration
 }
 
 // agentSnapshot is what stat reads of an agent's snapshot; docs/json.md has all of it.
@@ -94,7 +95,7 @@ func (r *remote) begin(ctx context.Context) (err error) {
 	if r.last, err = r.get(ctx); err != nil {
 		return err
 	}
-	r.from, r.busy, r.missed = r.last, 0, false
+	r.from, r.busy, r.read = r.last, 0, 0
 	return nil
 }
 
@@ -107,8 +108,8 @@ func (r *remote) tick(ctx context.Context) error {
 		return fmt.Errorf("read the agent at %s: it was restarted while the command ran", r.url)
 	}
 	if s.Seq != r.last.Seq {
-		r.missed = r.missed || s.Seq != r.last.Seq+1
-		r.busy += time.Duration(s.CPU.Busy * float64(time.Second))
+		r.busy += seconds(s.CPU.Busy)
+		r.read += seconds(s.Elapsed)
 		r.last = s
 	}
 	return nil
@@ -116,7 +117,7 @@ func (r *remote) tick(ctx context.Context) error {
 
 func (r *remote) end(ctx context.Context, cpu time.Duration) (window, error) {
 	ended := time.Now()
-	wait := 3*time.Duration(r.last.Elapsed*float64(time.Second)) + agentTimeout
+	wait := 3*seconds(r.last.Elapsed) + agentTimeout
 	for !r.last.Time.After(ended) {
 		if time.Since(ended) > wait {
 			return window{}, fmt.Errorf("wait for the agent at %s: no interval ended within %s", r.url, wait)
@@ -128,10 +129,7 @@ func (r *remote) end(ctx context.Context, cpu time.Duration) (window, error) {
 	}
 	from := r.from.totals()
 	w := r.last.totals().since(&from)
-	w.busy = r.busy
-	if r.missed {
-		return w, fmt.Errorf("read the agent at %s: some of its intervals went by unread: choose a shorter --interval", r.url)
-	}
+	w.busy = time.Duration(unit.MulDiv(uint64(max(r.busy, 0)), uint64(max(w.length, 0)), uint64(max(r.read, 1))))
 	w.shareByTime(cpu)
 	return w, nil
 }
@@ -150,7 +148,7 @@ func (r *remote) about() (sensor, usage string) {
 
 func (r *remote) follow(int) {}
 
-func (r *remote) moves() time.Duration { return time.Duration(r.last.Elapsed * float64(time.Second)) }
+func (r *remote) moves() time.Duration { return seconds(r.last.Elapsed) }
 
 func (r *remote) close() error {
 	r.client.CloseIdleConnections()
@@ -192,6 +190,8 @@ func (s *agentSnapshot) totals() totals {
 	}
 	return t
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func joules(j float64) unit.Energy { return unit.Energy(math.Round(j * float64(unit.Joule))) }
 

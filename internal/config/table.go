@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"noether/internal/agent"
+	sensors "noether/internal/sensor/all"
+	"noether/internal/sensor/model"
 )
 
 // Kind is the type of a setting's value.
@@ -72,7 +74,7 @@ func Table() []Setting {
 			func(c *Config) *time.Duration { return &c.Agent.KeepFinished }),
 		processes(),
 		list("sensor", "auto|NAME", "where joules come from; repeat it to use several", "powercap",
-			func(c *Config) *[]string { return &c.Sensors }, nil),
+			func(c *Config) *[]string { return &c.Sensors }, oneOf(sensorNames()...)),
 		text("usage", "auto|bpf|cgroup|procfs", "where CPU time comes from", "procfs",
 			func(c *Config) *string { return &c.Usage }, oneOf("auto", "bpf", "cgroup", "procfs")),
 		text("policy", "utilisation|proportional", "how energy is divided", "proportional",
@@ -278,6 +280,14 @@ func oneOf(words ...string) func(string) error {
 		}
 		return fmt.Errorf("is not one of %s", strings.Join(words, ", "))
 	}
+}
+
+func sensorNames() []string {
+	names := []string{"auto"}
+	for _, kind := range sensors.Table(model.Config{}) {
+		names = append(names, kind.Name)
+	}
+	return names
 }
 
 func checkPolicy(s string) error {
