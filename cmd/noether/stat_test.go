@@ -136,7 +136,7 @@ func TestStatGivesTheCommandItsShare(t *testing.T) {
 // timesOf sums what the shell's times says: its own and its children's, user and system.
 func timesOf(t *testing.T, out string) (seconds float64) {
 	t.Helper()
-	for _, f := range strings.FieldsSeq(out) {
+	for f := range strings.FieldsSeq(out) {
 		m, s, ok := strings.Cut(strings.TrimSuffix(f, "s"), "m")
 		minutes, err := strconv.Atoi(m)
 		sec, err2 := strconv.ParseFloat(s, 64)
