@@ -213,6 +213,27 @@ func TestSuspendIsNoEnergy(t *testing.T) {
 	})
 }
 
+func TestWallClockStepsMoveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, time.Second, 100*unit.Watt, 0)
+		r.agent.opts.Clock.Wall = func() time.Time {
+			if time.Since(r.started) > 4*time.Second {
+				return time.Now().AddDate(0, 0, -1) // set back by a day
+			}
+			return time.Now()
+		}
+		s := r.run(t, 9500*time.Millisecond)
+		if len(r.ticks) != 9 || nodeTotal(s) != 900*unit.Joule {
+			t.Errorf("%d ticks, %d µJ", len(r.ticks), nodeTotal(s))
+		}
+		for _, tick := range r.ticks {
+			if tick.Elapsed != time.Second {
+				t.Errorf("tick %d took %s", tick.Seq, tick.Elapsed)
+			}
+		}
+	})
+}
+
 func TestSlowReadMissesTicksButNoEnergy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, time.Second, 100*unit.Watt, 0)
