@@ -1,9 +1,7 @@
 package bpf
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -201,12 +198,13 @@ func TestAForkStormIsCredited(t *testing.T) {
 			}
 			took := time.Since(start)
 			sh := uint32(cmd.Process.Pid)
-			l.until("its end", l.ended(int(sh)))
+			me := uint32(os.Getpid()) // of a shell so fast that no read saw it, the time is here
+			l.until("its end", func() bool { return l.ended(int(sh))() || l.born[me] > 0 })
 			for range 5 { // records of the last children
 				time.Sleep(30 * time.Millisecond)
 				l.read()
 			}
-			got := l.cpu[sh] + l.born[sh]
+			got := l.cpu[sh] + l.born[sh] + l.born[me]
 			for pid, task := range l.last {
 				if task.Parent == sh && pid != sh {
 					got += l.cpu[pid]
@@ -580,113 +578,4 @@ func TestExitsWithoutRoom(t *testing.T) {
 		}
 		return true
 	})
-}
-
-func runOpen(t *testing.T, cmd *exec.Cmd) verdict {
-	t.Helper()
-	out, err := cmd.Output()
-	if err != nil {
-		t.Skipf("the test binary cannot be started so: %v", err)
-	}
-	var v verdict
-	if err := json.Unmarshal(out, &v); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return v
-}
-
-func TestCapabilities(t *testing.T) {
-	open(t, Options{}) // skips where BPF does not work at all
-	for _, tt := range []struct {
-		name    string
-		ambient []uintptr
-		want    verdict
-	}{
-		{"both", []uintptr{capBPF, capPerfmon}, verdict{Status: "works"}},
-		{"none", nil, verdict{Status: "forbidden", Reason: "CAP_BPF and CAP_PERFMON are missing", Remedy: "setcap cap_bpf,cap_perfmon+ep /"}},
-		{"CAP_BPF", []uintptr{capBPF}, verdict{Status: "forbidden", Reason: "CAP_PERFMON is missing", Remedy: "setcap cap_bpf,cap_perfmon+ep /"}},
-		{"CAP_PERFMON", []uintptr{capPerfmon}, verdict{Status: "forbidden", Reason: "CAP_BPF is missing", Remedy: "setcap cap_bpf,cap_perfmon+ep /"}},
-	} {
-		for _, rung := range []string{RungSyscall, RungIter} {
-			t.Run(tt.name+" "+rung, func(t *testing.T) {
-				if os.Geteuid() != 0 {
-					t.Skip("only root can start a process with chosen capabilities")
-				}
-				cmd := role(t, "open", rung)
-				cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
-				cmd.SysProcAttr.AmbientCaps = tt.ambient
-				got := runOpen(t, cmd)
-				if got.Status != tt.want.Status || !strings.Contains(got.Reason, tt.want.Reason) || !strings.HasPrefix(got.Remedy, tt.want.Remedy) {
-					t.Errorf("got %+v\nwant %+v", got, tt.want)
-				}
-			})
-		}
-	}
-}
-
-// In a PID namespace of its own, with the host's procfs.
-func TestPIDNamespace(t *testing.T) {
-	open(t, Options{})
-	procs, err := countProcesses("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	inside := func(rung string) verdict {
-		cmd := role(t, "open", rung)
-		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
-		return runOpen(t, cmd)
-	}
-	if got := inside(RungSyscall); got.Status != "works" || got.Listed*10 < procs*9 {
-		t.Errorf("the walk in a PID namespace: %+v, want %d processes of the host", got, procs)
-	}
-	if got := inside(RungIter); got.Status != "forbidden" || !strings.Contains(got.Reason, "needs hostPID") || !strings.Contains(got.Remedy, "hostPID: true") {
-		t.Errorf("the iterator in a PID namespace: %+v, want a refusal that asks for hostPID", got)
-	}
-	if got := inside(RungAuto); got.Status != "works" || got.Rung != RungSyscall {
-		t.Errorf("automatic choice in a PID namespace: %+v, want the walk", got)
-	}
-}
-
-func BenchmarkRead(b *testing.B) {
-	for _, n := range []int{200, 1000, 5000, 10000} {
-		spawner := role(b, "spawn", strconv.Itoa(n))
-		spawner.SysProcAttr.Setpgid = true
-		out, err := spawner.StdoutPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := spawner.Start(); err != nil {
-			b.Fatal(err)
-		}
-		line, _ := bufio.NewReader(out).ReadString('\n')
-		if line != "ready\n" {
-			b.Fatalf("spawn %d processes: %s", n, line)
-		}
-		for _, rung := range []string{RungSyscall, RungIter} {
-			b.Run(fmt.Sprintf("%s/%d", rung, n), func(b *testing.B) {
-				s := open(b, Options{Rung: rung, Places: newRecorder()})
-				var u workload.Usage
-				if err := s.Read(b.Context(), &u); err != nil {
-					b.Fatal(err)
-				}
-				before := cpuTime()
-				for b.Loop() {
-					u.Reset()
-					if err := s.Read(b.Context(), &u); err != nil {
-						b.Fatal(err)
-					}
-				}
-				b.ReportMetric(float64(cpuTime()-before)/1e6/float64(b.N), "cpu-ms/op")
-				b.ReportMetric(float64(s.listed), "processes")
-			})
-		}
-		syscall.Kill(-spawner.Process.Pid, syscall.SIGKILL)
-		spawner.Wait()
-	}
-}
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
