@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,8 +117,11 @@ func serve(t *testing.T, stdout io.Writer, args ...string) *serving {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	s := &serving{stop: stop, code: make(chan int, 1), log: &lockedBuffer{}}
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--sensor=") }) {
+		args = append(args, "--sensor=model") // the same on every machine
+	}
 	go func() {
-		s.code <- run(ctx, append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms", "--sensor=model"}, args...), nil, strings.NewReader(""), stdout, s.log)
+		s.code <- run(ctx, append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms"}, args...), nil, strings.NewReader(""), stdout, s.log)
 	}()
 	t.Cleanup(func() { stop() })
 	at := regexp.MustCompile(`listening on (http://[^/]+)/metrics`)
