@@ -79,11 +79,11 @@ bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs
 e2e: check-go promtool ## the real binary, on simulated machines and on this one
 	$(GO) test -count=1 -timeout 20m ./test/e2e/...
 
-lint: check-go $(GOLANGCI) ## golangci-lint, gofumpt, go fix, module files, licences
+lint: check-go $(GOLANGCI) ## golangci-lint (gofumpt included), go fix, dead code, module files, licences
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run ./...
-	@bad=$$($(TOOL) gofumpt -l -extra $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make generate does it): $$bad"; exit 1; }
 	@diff=$$($(GO) fix -diff ./... 2>&1) || { echo "$$diff"; echo "go fix would change this: run go fix ./..."; exit 1; }
+	@dead=$$($(TOOL) deadcode -test ./...); [ -z "$$dead" ] || { echo "$$dead"; exit 1; }
 	$(GO) mod verify
 	@$(MAKE) licences
 
@@ -91,8 +91,8 @@ licences: $(GOLICENSES) ## every dependency has a licence of the list
 	@$(GOLICENSES) check --allowed_licenses=$(ALLOWED_LICENSES) ./cmd/... 2>&1 | { grep -v -e 'contains non-Go code' -e '^W' || true; }
 	@echo "licences: all of $(ALLOWED_LICENSES)"
 
-generate: check-go ## everything that is generated; fails if the tree then differs from what is committed
-	@$(TOOL) gofumpt -w -extra $$(git ls-files '*.go')
+generate: check-go $(GOLANGCI) ## everything that is generated; fails if the tree then differs from what is committed
+	$(GOLANGCI) fmt ./...
 	$(GO) generate ./...
 	@set -x; $(GO) test $$(grep -rl --include=*_test.go 'flag.Bool("update"' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 	git diff --exit-code

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,8 +61,20 @@ over the file. SIGINT and SIGTERM stop it; a second one stops it at once.`,
 		},
 	}
 	cmd.Flags().SortFlags = false
-	flags = config.Register(cmd.Flags())
+	flags = register(cmd)
 	return cmd
+}
+
+// register adds settings to a command as flags, with their words for the shell's completion.
+func register(cmd *cobra.Command, names ...string) *config.Flags {
+	flags := config.Register(cmd.Flags(), names...)
+	for _, s := range config.Table() {
+		if words := strings.Split(s.Form, "|"); len(words) > 1 && cmd.Flags().Lookup(s.Name) != nil {
+			// The only error is a flag that does not exist.
+			_ = cmd.RegisterFlagCompletionFunc(s.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	return flags
 }
 
 // load returns the settings of a command. Warnings go to standard error.

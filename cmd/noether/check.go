@@ -52,7 +52,7 @@ or when the settings are wrong. An estimate is energy, unless --require measured
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the table")
 	cmd.Flags().StringVar(&require, "require", "", "fail unless the energy is of this quality: measured")
-	flags = config.Register(cmd.Flags(), checkSettings()...)
+	flags = register(cmd, checkSettings()...)
 	return cmd
 }
 
@@ -236,6 +236,12 @@ func outlookOf(s *snapshot.Snapshot) outlook {
 
 func watts(e unit.Energy, s *snapshot.Snapshot) float64 { return e.Over(s.Elapsed).Watts() }
 
+// forbidden reports whether rights would mend something in list. File
+// capabilities replace those before them, so two remedies need one command.
+func forbidden(list []verdict) bool {
+	return slices.ContainsFunc(list, func(v verdict) bool { return v.Status == probe.Forbidden.String() })
+}
+
 // write prints the report for people.
 func (r *report) write(w io.Writer, columns int) error {
 	t := page{columns: columns}
@@ -262,6 +268,9 @@ func (r *report) write(w io.Writer, columns int) error {
 	band := false
 	for _, c := range o.Components {
 		text := fmt.Sprintf("%.1f W now, %s", c.Watts, c.Quality)
+		if c.Watts == 0 {
+			text = "the meter did not move within a second, " + c.Quality
+		}
 		sum, low, high = sum+c.Watts, low+c.Watts, high+c.Watts
 		if c.Low != nil {
 			text += fmt.Sprintf(", between %.1f and %.1f W", *c.Low, *c.High)
@@ -278,6 +287,9 @@ func (r *report) write(w io.Writer, columns int) error {
 	}
 	for _, name := range o.Absent {
 		t.row(name, "absent: no sensor covers it, so it is not in the figures")
+	}
+	if forbidden(r.Sensors) && forbidden(r.Usage) {
+		t.row("all of it", "for energy and CPU time together: sudo setcap cap_bpf,cap_perfmon,cap_dac_read_search=ep $(command -v noether), or run as root")
 	}
 	if len(o.Sensors) > 0 {
 		t.row("sensor", joined(o.Sensors))

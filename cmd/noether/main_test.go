@@ -55,6 +55,7 @@ func TestCommandLine(t *testing.T) {
 		"help teaches":                {[]string{"agent", "--help"}, 0, "noether agent --interval 1s --stdout", ""},
 		"version":                     {[]string{"version"}, 0, "noether ", ""},
 		"completion":                  {[]string{"completion", "bash"}, 0, "__start_noether", ""},
+		"completion of words":         {[]string{"__complete", "agent", "--usage", ""}, 0, "procfs\n", "Completion ended with directive: ShellCompDirectiveNoFileComp\n"},
 		"unknown command":             {[]string{"agnet"}, 2, "", "noether: no command is called \"agnet\": did you mean agent? (noether --help)\n"},
 		"unknown flag":                {[]string{"agent", "--pue", "1.2"}, 2, "", "noether: unknown flag: --pue: noether agent --help lists the flags\n"},
 		"flag of a later time":        {[]string{"agent", "--store.path", "x"}, 2, "", "noether: unknown flag: --store.path: noether agent --help lists the flags\n"},

@@ -74,7 +74,7 @@ agent is running, the machine's energy is read from that agent, in its intervals
 	f.BoolVar(&o.json, "json", false, "one line of JSON for each run, and with -r one more for the summary")
 	f.StringVarP(&o.output, "output", "o", "", "write the result to this file instead of standard error")
 	f.StringVar(&o.agentURL, "agent", defaultAgent, "read the machine's energy from this running agent")
-	flags = config.Register(f, "config", "sensor", "usage", "policy", "root", "procfs", "sysfs", "cgroupfs",
+	flags = register(cmd, "config", "sensor", "usage", "policy", "root", "procfs", "sysfs", "cgroupfs",
 		"model.idle-watts", "model.max-watts", "model.tdp-watts", "log.level", "log.format")
 	return cmd
 }
