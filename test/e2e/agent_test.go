@@ -82,7 +82,7 @@ func startAt(t *testing.T, address string, prefix []string, args ...string) *age
 	a := &agent{t: t, address: address, log: &buffer{}, done: make(chan struct{}), counters: map[string]balance.Sample{}}
 	a.cmd = exec.Command(argv[0], argv[1:]...)
 	a.cmd.Stderr = a.log
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

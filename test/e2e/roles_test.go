@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,6 +40,19 @@ func play(role string) int {
 			return 1
 		}
 		work(d)
+	case "take-away": // descriptors of a process
+		pid, what, _ := strings.Cut(arg, " ")
+		id, err := strconv.Atoi(pid)
+		if err == nil {
+			var n int
+			if n, err = takeAway(id, what); err == nil && n == 0 {
+				err = errors.New("there are none")
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	case "chain": // children one after another, each with this much CPU time
 		for {
 			cmd := exec.Command("/proc/self/exe")
@@ -148,7 +162,7 @@ func (g *group) run(env []string, argv ...string) (end func()) {
 	script := `echo $$ >"$0"/cgroup.procs && exec "$@"`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, g.dir}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
@@ -160,18 +174,29 @@ func (g *group) run(env []string, argv ...string) (end func()) {
 		ended = true
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		cmd.Wait()
-		deadline := time.Now().Add(patience)
-		for time.Now().Before(deadline) {
-			b, err := os.ReadFile(filepath.Join(g.dir, "cgroup.procs"))
-			if err != nil || len(b) == 0 {
-				return
-			}
+		for deadline := time.Now().Add(patience); g.has(cmd.Process.Pid) && time.Now().Before(deadline); {
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	g.t.Cleanup(end)
 	return end
+}
+
+// has reports whether a process of the process group is in the cgroup.
+func (g *group) has(pgid int) bool {
+	b, err := os.ReadFile(filepath.Join(g.dir, "cgroup.procs"))
+	if err != nil {
+		return false
+	}
+	for f := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			if got, err := unix.Getpgid(pid); err == nil && got == pgid {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // play starts a role in the cgroup.

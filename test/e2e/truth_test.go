@@ -130,14 +130,18 @@ func (a *agent) between(change func()) (before, after *page, clean bool) {
 	before = a.next()
 	change()
 	changed := time.Now()
-	quiet := a.scrape()
-	after = quiet
-	if quiet.ticks() == before.ticks() {
-		after = a.after(quiet.ticks())
-	}
+	quiet := before // the last page without the change
+	a.await("the next tick", func() bool {
+		after = a.scrape()
+		if after.ticks() == before.ticks() {
+			quiet = after
+			return false
+		}
+		return true
+	})
 	// The tick was published after quiet was asked for, and began this much before.
 	worked := time.Duration(after.value("noether_tick_duration_seconds") * float64(time.Second))
-	clean = quiet.ticks() == before.ticks() && after.ticks() == before.ticks()+1 && quiet.asked.Add(-worked).After(changed)
+	clean = after.ticks() == before.ticks()+1 && quiet.asked.Add(-worked).After(changed)
 	if !clean {
 		after = a.skip(1)
 	}
