@@ -241,6 +241,20 @@ func (x *Index) GroupOf(m *Membership) *workload.Group {
 	return x.Group(m.slot)
 }
 
+// Counting returns the group whose counter had the time of g when the counters
+// were read last: g itself, or the nearest one above when g is gone or could
+// not be read. It is nil when no counter had it.
+func (x *Index) Counting(g *workload.Group) *workload.Group {
+	slot, ok := x.counters.ByID(g.ID)
+	if !ok {
+		slot = x.counters.Nearest(g.Path)
+	}
+	if slot, ok = x.counters.Counting(slot); !ok {
+		return nil
+	}
+	return x.Group(slot)
+}
+
 // ByIDs returns where the process pid, 0 for one that has ended, is, given the ids of its cgroups in v2
 // and in the v1 hierarchy, and a number for the set of all of them. The
 // process may have ended.

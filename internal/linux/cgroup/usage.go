@@ -182,6 +182,20 @@ func (t *Tree) fail(n *node, err error) error {
 	return err
 }
 
+// Counting returns the slot at or above slot whose counter had the time of the
+// cgroup in slot at the last Read: a cgroup that could not be read, or was not
+// there yet, is part of the one above. It is false when no counter had it.
+func (t *Tree) Counting(slot int32) (int32, bool) {
+	for slot >= 0 {
+		n := &t.nodes[slot]
+		if n.known && !n.failed && !n.bare {
+			return slot, true
+		}
+		slot = n.parent
+	}
+	return 0, false
+}
+
 // postorder appends the slots at and below slot, children before parents.
 func (t *Tree) postorder(dst []int32, slot int32) []int32 {
 	for _, child := range t.nodes[slot].children {

@@ -19,6 +19,7 @@ func (l *Ladder) Read(ctx context.Context, dst *workload.Usage) error {
 	err := l.readCPU(&dst.CPU)
 	err = errors.Join(err, l.readGroups(ctx, dst))
 	err = errors.Join(err, l.readTasks(ctx, dst))
+	l.include(dst)
 	dst.Epoch = l.epoch
 	l.dropped = max(l.dropped, dst.Dropped)
 	dst.Dropped = l.dropped
@@ -97,6 +98,17 @@ func (l *Ladder) readTasks(ctx context.Context, dst *workload.Usage) error {
 		l.rung++
 		if err := l.climb(ctx, err); err != nil {
 			return err
+		}
+	}
+}
+
+// include makes sure that the time of each process is part of a counter that
+// was read. A process that ended with its cgroup is still known by that one,
+// but the kernel has its last time in the cgroup above.
+func (l *Ladder) include(dst *workload.Usage) {
+	for i := range dst.Tasks {
+		if t := &dst.Tasks[i]; t.CPU > 0 && t.Group != nil {
+			t.Group = l.index.Counting(t.Group)
 		}
 	}
 }
