@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// binary is the program under test, built once a run. Set NOETHER_BINARY to
+// binary is the program under test, built once a run. Set E2E_BINARY to
 // test another one.
 var binary string
 
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 func build(m *testing.M) int {
-	if binary = os.Getenv("NOETHER_BINARY"); binary != "" {
+	if binary = os.Getenv("E2E_BINARY"); binary != "" {
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "noether-e2e-")

@@ -18,7 +18,7 @@ import (
 )
 
 // roleVariable makes the test binary play a workload instead of testing.
-const roleVariable = "NOETHER_E2E_ROLE"
+const roleVariable = "E2E_ROLE"
 
 // play is the main function of workloads: a role and its argument.
 func play(role string) int {
