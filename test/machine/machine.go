@@ -124,9 +124,6 @@ func New(tb testing.TB, o Options) *Machine {
 // Root returns the directory that stands for "/".
 func (m *Machine) Root() string { return m.root }
 
-// CPUs returns how many CPUs are online.
-func (m *Machine) CPUs() int { return m.cpus }
-
 // Path returns the path of a file of the machine.
 func (m *Machine) Path(elem ...string) string {
 	return filepath.Join(append([]string{m.root}, elem...)...)

@@ -24,11 +24,11 @@ func parseCounter(b []byte, v2 bool) (time.Duration, bool) {
 		}
 		b, unit = b[len(key):], 1000
 	}
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
+	before, _, ok := bytes.Cut(b, []byte{'\n'})
+	if !ok {
 		return 0, false
 	}
-	n, ok := linux.ParseUint(b[:i])
+	n, ok := linux.ParseUint(before)
 	if !ok || n > math.MaxInt64/unit {
 		return 0, false
 	}
