@@ -102,7 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		now = a.opts.Clock.Mono()
 		if now < next {
-			a.meter.read(ctx, now)
+			a.readMeter(ctx, now)
 			continue
 		}
 		a.Tick(ctx)
@@ -130,13 +130,7 @@ func (a *Agent) Baseline(ctx context.Context) {
 func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	clock := &a.opts.Clock
 	began, cpu := clock.Mono(), clock.CPU()
-	if skew := clock.Boot() - began; skew-a.suspended > minSuspend {
-		a.opts.Log.InfoContext(ctx, "the machine was suspended: energy counters start anew",
-			slog.Duration("suspended", (skew-a.suspended).Round(time.Millisecond)))
-		a.meter.reset()
-		a.suspended = skew
-	}
-	a.meter.read(ctx, began)
+	a.readMeter(ctx, began)
 	a.readUsage(ctx)
 	busy := a.books.enter(&a.usage, a.meter.take(began), began)
 	elapsed := began - a.last
@@ -165,6 +159,18 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 		a.opts.OnTick(s)
 	}
 	return s
+}
+
+// readMeter reads the counters. If the machine was suspended since they were
+// read last, nobody knows what they did meanwhile.
+func (a *Agent) readMeter(ctx context.Context, now time.Duration) {
+	if skew := a.opts.Clock.Boot() - now; skew-a.suspended > minSuspend {
+		a.opts.Log.InfoContext(ctx, "the machine was suspended: energy counters start anew",
+			slog.Duration("suspended", (skew-a.suspended).Round(time.Millisecond)))
+		a.meter.reset()
+		a.suspended = skew
+	}
+	a.meter.read(ctx, now)
 }
 
 // readUsage fills a.usage. What could not be read is nobody's.

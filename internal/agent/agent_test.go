@@ -213,6 +213,52 @@ func TestSuspendIsNoEnergy(t *testing.T) {
 	})
 }
 
+// A counter is read several times within a long tick. One that the machine
+// slept through must not bring what the counter did meanwhile into the tick.
+func TestSuspendWithinALongTickIsNoEnergy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 5*time.Minute, 10*unit.Watt, 0)
+		clock := &r.agent.opts.Clock
+		slept := func() bool { return clock.Mono() > time.Hour+100*time.Second }
+		clock.Boot = func() time.Duration {
+			if slept() {
+				return clock.Mono() + time.Hour
+			}
+			return clock.Mono()
+		}
+		r.sensor.now = func() time.Duration {
+			if slept() {
+				return clock.Mono() + 1000*time.Second // 10 kJ were drawn in the sleep
+			}
+			return clock.Mono()
+		}
+		s := r.run(t, 5*time.Minute+5*time.Second)
+		if got, most := nodeTotal(s), (10 * unit.Watt).For(5*time.Minute+time.Second); got > most || got < most*8/10 {
+			t.Errorf("%d µJ were counted, of %d while awake", got, most)
+		}
+		if !strings.Contains(r.log.String(), "suspended=1h0m0s") {
+			t.Errorf("the log does not tell: %s", r.log.String())
+		}
+	})
+}
+
+// A zone that comes back has stood still for no time yet.
+func TestZoneThatComesBackIsNotStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 5*time.Second, 0, 262_143_328_850)
+		r.sensor.fail = func() error {
+			if since := time.Since(r.started); since > 8*time.Second && since < 3*time.Minute {
+				return fs.ErrPermission
+			}
+			return nil
+		}
+		s := r.run(t, 3*time.Minute+30*time.Second)
+		if got := s.Zones[0].Status; got != probe.Works {
+			t.Errorf("half a minute after it came back the zone is %s: %s", got, s.Zones[0].Reason)
+		}
+	})
+}
+
 func TestWallClockStepsMoveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, time.Second, 100*unit.Watt, 0)

@@ -91,6 +91,7 @@ type books struct {
 	shares   attribution.Shares
 	divider  attribution.Divider
 	view     view
+	named    []workload.Owner // machines whose name was told in this tick, as they were called before
 }
 
 type node struct {
@@ -137,6 +138,7 @@ func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Durat
 		b.viewProcesses(u)
 	}
 	b.endTasks(u)
+	b.rename()
 	b.sweep()
 	return busy
 }
@@ -246,17 +248,27 @@ func (b *books) taskAccount(t *workload.TaskUsage) *account {
 
 // ownerOf resolves the owner of a task.
 func (b *books) ownerOf(t *workload.TaskUsage) *account {
-	if t.State&workload.KernelTask != 0 {
-		return b.system[workload.Kernel]
-	}
+	kernel := t.State&workload.KernelTask != 0
 	if t.Place == nil {
+		if kernel {
+			return b.system[workload.Kernel]
+		}
 		if t.State&workload.Ended != 0 {
 			return b.system[workload.Exited]
 		}
 		return b.system[workload.Unattributed]
 	}
 	p := b.place(t.Place)
-	if owner, ok := b.owners.Process(t, p.owner); ok {
+	if kernel {
+		// In a cgroup of somebody's it works for him (vhost, for one), and his
+		// counter has its time.
+		if p.owner.Kind == workload.SystemOwner || p.owner.Kind == workload.UnitOwner && p.owner.Unit == "/" {
+			return b.system[workload.Kernel]
+		}
+	} else if owner, ok := b.owners.Process(t, p.owner); ok {
+		if p.owner.Kind == workload.VMOwner {
+			b.named = append(b.named, p.owner)
+		}
 		return b.accountOf(&owner)
 	}
 	if p.account == nil || p.account.gone {
@@ -376,15 +388,21 @@ func (b *books) bookRest(cpu *workload.CPUTime) (busy time.Duration) {
 func (b *books) attribute(amounts []energy.Amount, cpu *workload.CPUTime, busy time.Duration) {
 	t := &b.tickData
 	*t = attribution.Tick{Amounts: amounts, Capacity: cpu.Capacity, Busy: busy}
-	if cpu.Capacity <= 0 && busy == 0 {
-		// Who ran is unknown, and so is how much of the energy was idle.
+	unknown := cpu.Capacity <= 0
+	if unknown {
+		// How much of the energy was idle is unknown: what little is known to
+		// have run must not pay for all of it.
 		t.Busy, t.System[workload.Unattributed] = 1, 1
 	}
 	b.claims = b.claims[:0]
 	for _, a := range b.active {
-		if a.system {
+		switch {
+		case unknown && a.system:
+		case unknown:
+			b.claims = append(b.claims, attribution.Claim{})
+		case a.system:
 			t.System[a.owner.System] = a.cpuDelta
-		} else {
+		default:
 			b.claims = append(b.claims, attribution.Claim{CPU: a.cpuDelta})
 		}
 	}
@@ -472,6 +490,29 @@ func (b *books) endTasks(u *workload.Usage) {
 			b.leave(&b.slots[t.Slot])
 		}
 	}
+}
+
+// rename asks again for the places of machines whose name was told: what runs
+// in them goes on under that name from the next tick.
+func (b *books) rename() {
+	for _, old := range b.named {
+		for p, e := range b.byPlace {
+			if e.owner != old {
+				continue
+			}
+			was := e.account
+			e.owner = b.owners.Place(p)
+			now := b.account(e)
+			for i := range b.slots {
+				if s := &b.slots[i]; s.live && s.account == was {
+					s.account = now
+					was.tasks--
+					now.tasks++
+				}
+			}
+		}
+	}
+	b.named = b.named[:0]
 }
 
 func (b *books) leave(s *slot) {

@@ -418,6 +418,123 @@ func TestWhoRanIsUnknown(t *testing.T) {
 	}
 }
 
+// Without the machine's CPU time nobody knows how much was idle: what little
+// ran must not pay for all of it.
+func TestCapacityIsUnknown(t *testing.T) {
+	for _, policy := range []attribution.Policy{attribution.Utilisation{}, attribution.Proportional{}} {
+		w := newWorld(t, Default())
+		w.books.policy = policy
+		w.task(0, 10, "sh", "/a.service", 0, workload.New)
+		w.enter(0)
+		w.cgroup("/a.service", time.Millisecond)
+		w.task(0, 10, "sh", "/a.service", time.Millisecond, 0)
+		w.u.HasTasks = true
+		w.books.enter(&w.u, []energy.Amount{{Component: energy.CPU, Energy: 500 * unit.Joule}}, 10*time.Second)
+		s := w.books.snapshot()
+		laws(t, s)
+		if got := unitNamed(s, "/a.service"); got.Delta.Component(energy.CPU) != 0 || got.CPUTotal != time.Millisecond {
+			t.Errorf("%s: the unit pays %d µJ for %s", policy.Name(), got.Delta.Component(energy.CPU), got.CPUTotal)
+		}
+		if got := s.System[workload.Unattributed].Delta.Component(energy.CPU); got != 500*unit.Joule {
+			t.Errorf("%s: %d µJ are unattributed", policy.Name(), got)
+		}
+	}
+}
+
+// The kernel runs vhost and other threads in the cgroup of the machine or
+// container that they work for: they are part of it, as they are of its counter.
+func TestKernelThreadsInACgroupAreItsOwner(t *testing.T) {
+	w := newWorld(t, Default())
+	w.task(0, 2, "kthreadd", "/", 0, workload.New|workload.KernelTask)
+	w.task(1, 20, "vhost-19", "/vm/v1", 0, workload.New|workload.KernelTask)
+	w.task(2, 21, "kvm-pit", "", 0, workload.New|workload.KernelTask)
+	w.enter(0)
+	w.cgroup("/", time.Second)
+	w.cgroup("/vm/v1", 2*time.Second)
+	w.task(0, 2, "kthreadd", "/", time.Second, workload.KernelTask)
+	w.task(1, 20, "vhost-19", "/vm/v1", 2*time.Second, workload.KernelTask)
+	w.task(2, 21, "kvm-pit", "", time.Second, workload.KernelTask)
+	s := w.enter(4*time.Second, 400)
+	if got := find(s.VMs, func(o *workload.Owner) bool { return o.VM.Name == "v1" }).CPUTotal; got != 2*time.Second {
+		t.Errorf("the machine has %s", got)
+	}
+	if got := s.System[workload.Kernel].Delta[energy.CPU][energy.Dynamic]; got != 40*unit.Joule {
+		t.Errorf("the kernel has %d µJ", got)
+	}
+}
+
+// A page shows a control character by an escape, which another name may have
+// in plain letters: to be one series for a label set, names have none.
+func TestNamesWithControlCharacters(t *testing.T) {
+	c := Default()
+	c.Processes = Processes{Mode: AllProcesses}
+	w := newWorld(t, c)
+	for i, name := range []string{"a\x01\x7fb", `a\x01`, "a\u0085", "two\nlines"} {
+		w.task(int32(i), uint32(10+i), name, "/a.service", time.Second, workload.New)
+	}
+	var got []string
+	for _, p := range w.enter(4*time.Second, 100).Processes[1:] {
+		got = append(got, p.Name.Comm)
+	}
+	if diff := cmp.Diff([]string{"a\uFFFD\uFFFDb", `a\x01`, "a\uFFFD", "two\nlines"}, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
+// learner is an Owners that learns the name of a machine from its monitor.
+type learner struct {
+	pathOwners
+	name string
+}
+
+func (l *learner) Place(p *workload.Place) workload.Owner {
+	o := l.pathOwners.Place(p)
+	if o.Kind == workload.VMOwner && l.name != "" {
+		o.VM.Name = l.name
+	}
+	return o
+}
+
+func (l *learner) Process(t *workload.TaskUsage, place workload.Owner) (workload.Owner, bool) {
+	if place.Kind != workload.VMOwner || string(t.Comm[:3]) != "kvm" {
+		return place, false
+	}
+	l.name, place.VM.Name = "web", "web"
+	return place, true
+}
+
+// A cgroup may be there before the monitor that knows the machine's name:
+// from then on all of the machine is under that name.
+func TestMachineThatGetsItsName(t *testing.T) {
+	c := Default()
+	c.KeepFinished = 10 * time.Second
+	w := newWorld(t, c)
+	w.books.owners = &learner{}
+	for _, p := range []string{"/vm/100", "/vm/100/vcpu0"} {
+		w.cgroup(p, time.Second)
+	}
+	w.task(0, 10, "swtpm", "/vm/100", time.Second, workload.New)
+	w.enter(2*time.Second, 20)
+	for tick := range 6 {
+		w.cgroup("/vm/100", 2*time.Second)
+		w.cgroup("/vm/100/vcpu0", time.Second)
+		w.task(0, 10, "swtpm", "/vm/100", time.Second, 0)
+		state := workload.TaskState(0)
+		if tick == 0 {
+			state = workload.New
+		}
+		w.task(1, 11, "kvm", "/vm/100", time.Second, state)
+		s := w.enter(3*time.Second, 30)
+		web := find(s.VMs, func(o *workload.Owner) bool { return o.VM.Name == "web" })
+		if tick > 0 && (web.CPUDelta != 3*time.Second || dynamicCPU(web) != 4500*unit.Joule/1000) {
+			t.Errorf("tick %d: the machine has %s and %d µJ", tick, web.CPUDelta, dynamicCPU(web))
+		}
+		if tick == 5 && len(s.VMs) != 1 {
+			t.Errorf("at the end there are %d machines", len(s.VMs))
+		}
+	}
+}
+
 // TestRandomWorld runs random machines for a while: the laws hold in every
 // tick and no counter ever falls.
 func TestRandomWorld(t *testing.T) {

@@ -123,6 +123,7 @@ func (m *meter) fail(i, base, n int, err error) {
 			continue
 		}
 		m.acc.Fail(base + z)
+		m.moved[base+z] = 0 // how long it has stood still counts from when it can be read again
 		m.setStatus(base+z, statusOf(err), err.Error())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"noether/internal/energy"
 	"noether/internal/snapshot"
@@ -244,12 +245,18 @@ func (v *view) list() []*series {
 	return v.sorted
 }
 
-// comm returns a process name as valid UTF-8: the kernel cuts names at 15
-// bytes, in the middle of a letter if need be, and any byte may be set with
-// prctl(2).
+// comm returns a process name as valid UTF-8 without control characters other
+// than newline: the kernel cuts names at 15 bytes, in the middle of a letter if
+// need be, and any byte may be set with prctl(2). What a page would have to
+// escape is replaced, so that different names never look the same there.
 func comm(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(string(b), "\uFFFD"))
 }
