@@ -48,6 +48,7 @@ func Write(w io.Writer, s *snapshot.Snapshot, opt Options) error {
 	t.title(s)
 	t.machine(s)
 	t.workloads(s, opt.Top)
+	t.processes(s, opt.Top)
 	if _, err := io.WriteString(w, t.b.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
@@ -141,6 +142,35 @@ func (t *table) workloads(s *snapshot.Snapshot, top int) {
 			others.cpu += rest[i].cpu
 		}
 		t.consumer(&others, all, s.Elapsed)
+	}
+}
+
+// processes writes which processes used most of what the workloads did: a
+// view of the same joules, so it stands apart.
+func (t *table) processes(s *snapshot.Snapshot, top int) {
+	var list []consumer
+	_, all := consumers(s)
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		c := consumer{kind: "others"}
+		if p.Name.PID != 0 {
+			c.kind, c.name = strconv.FormatUint(uint64(p.Name.PID), 10), p.Name.Comm
+		}
+		for _, e := range p.Delta {
+			c.used += e
+		}
+		if c.used > 0 {
+			list = append(list, c)
+		}
+	}
+	if len(list) == 0 || all <= 0 || s.Elapsed <= 0 {
+		return
+	}
+	slices.SortStableFunc(list, func(a, b consumer) int { return cmp.Compare(b.used, a.used) })
+	t.b.WriteByte('\n')
+	t.row(pad("pid", kindWidth)+"process", t.figures("", "watts", "share"))
+	for i := range list[:min(top, len(list))] {
+		t.consumer(&list[i], all, s.Elapsed)
 	}
 }
 
