@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,10 +130,12 @@ func newGroup(t *testing.T, version string) *group {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		deadline := time.Now().Add(patience)
-		for os.Remove(g.dir) != nil && time.Now().Before(deadline) {
-			time.Sleep(10 * time.Millisecond)
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			if err := os.Remove(g.dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+				return
+			}
 		}
+		t.Errorf("cgroup %s cannot be removed", g.dir)
 	})
 	return g
 }

@@ -95,7 +95,7 @@ type Machine struct {
 	steal   int64
 }
 
-// New makes a machine in a temporary directory. It has one process, an init
+// New makes a machine in a temporary directory, removed when the test ends. It has one process, an init
 // in /init.scope with the PID 1.
 func New(tb testing.TB, o Options) *Machine {
 	tb.Helper()
@@ -103,13 +103,12 @@ func New(tb testing.TB, o Options) *Machine {
 		o.CPUs = 2
 	}
 	m := &Machine{
-		tb: tb, root: tb.TempDir(), layout: o.Layout, cpus: o.CPUs,
+		tb: tb, root: newRoot(tb), layout: o.Layout, cpus: o.CPUs,
 		broken:  map[string]bool{},
 		cgroups: map[string]*cgroup{},
 		procs:   map[int]*process{},
 		uptime:  1_000_000_000, // later than the boot of whatever real machine this runs on
 	}
-	m.must(os.Chmod(m.root, 0o755))
 	m.writeStatic()
 	for _, z := range o.Zones {
 		m.AddZone(z)
@@ -119,6 +118,26 @@ func New(tb testing.TB, o Options) *Machine {
 	m.Start(Process{PID: 1, Comm: "systemd", Cmdline: []string{"/sbin/init"}, Cgroup: "/init.scope", RSS: 8 << 20})
 	m.writeStat()
 	return m
+}
+
+// newRoot makes a directory that every user may look into, in memory if the
+// machine has the usual place for that: there are many small files.
+func newRoot(tb testing.TB) string {
+	tb.Helper()
+	root, err := os.MkdirTemp("/dev/shm", "noether-machine-")
+	if err == nil {
+		tb.Cleanup(func() { os.RemoveAll(root) }) //nolint:errcheck // nothing depends on it
+	} else {
+		root = tb.TempDir()
+		err = os.Chmod(filepath.Dir(root), 0o755)
+	}
+	if err == nil {
+		err = os.Chmod(root, 0o755)
+	}
+	if err != nil {
+		tb.Fatalf("simulated machine: %v", err)
+	}
+	return root
 }
 
 // Root returns the directory that stands for "/".
