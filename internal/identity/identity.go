@@ -9,6 +9,7 @@ package identity
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"noether/internal/workload"
@@ -178,11 +179,21 @@ func trimDeleted(path string) string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
-// Label returns s as it may stand in a label: valid UTF-8, each run of other
-// bytes replaced by U+FFFD, and cut to MaxLabel bytes at a character boundary.
+// Label returns s as it may stand in a label: valid UTF-8 without control
+// characters, each run of other bytes and each control character replaced by
+// U+FFFD, and cut to MaxLabel bytes at a character boundary. A page would have
+// to escape what is replaced, and then two names could look the same.
 func Label(s string) string {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		s = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return unicode.ReplacementChar
+			}
+			return r
+		}, s)
 	}
 	if len(s) <= MaxLabel {
 		return s

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -318,7 +319,7 @@ func TestRecorded(t *testing.T) {
 func checkNames(t *testing.T, o workload.Owner) {
 	t.Helper()
 	for _, s := range []string{o.Pod.UID, o.Container.ID, o.Container.Name, o.VM.Name, o.User, o.Unit} {
-		if !utf8.ValidString(s) || len(s) > MaxLabel {
+		if !utf8.ValidString(s) || len(s) > MaxLabel || strings.ContainsFunc(s, unicode.IsControl) {
 			t.Errorf("%q is no label", s)
 		}
 	}
@@ -376,7 +377,8 @@ func TestLabel(t *testing.T) {
 		long + "bc":    long + "b",
 		long + "é":     long,
 		long + "\xff":  long,
-		"a\x00b\n\"\\": "a\x00b\n\"\\",
+		"a\x00b\n\"\\": "a\uFFFDb\uFFFD\"\\",
+		"\u0085\x7f":   "\uFFFD\uFFFD",
 	} {
 		if got := Label(in); got != want {
 			t.Errorf("Label(%q) = %q, want %q", in, got, want)
