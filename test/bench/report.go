@@ -20,17 +20,18 @@ func report(o *options, l *lab, results []result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Machine: %s, %d CPUs online, Linux %s, %s/%s, %s.\n\n", cpuModel(), runtime.NumCPU(), kernel(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	fmt.Fprintf(&b, "%d pods, %d of the processes work at 1 %% duty and lowest priority, the others sleep. Ticks and scrapes every %s for %s a row;\n"+
+		"*Of all* counts every process of the machine at the end of the row; a figure much above N tells of other work.\n"+
 		"CPU is the whole process's, from its own cgroup, one scrape with gzip a tick included. *CPU s/min* is that at the default interval of 5 s.\n\n", len(l.pods), burners, o.interval, o.window)
-	b.WriteString("| N | mode | CPU/tick ms | of it tick ms | tick wall ms | CPU s/min | scrape p50 ms | p95 ms | body kB | gzip kB | series | RSS MiB (peak) | machine busy |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| N | of all | mode | CPU/tick ms | of it tick ms | tick wall ms | CPU s/min | scrape p50 ms | p95 ms | body kB | gzip kB | series | RSS MiB (peak) | machine busy |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for i := range results {
 		r := &results[i]
 		if r.role != "" {
-			fmt.Fprintf(&b, "| %d | *%s* | %.2f | | | %.3f | | | | | | %.0f (%.0f) | %.2f |\n", r.n, r.name, ms(r.perTick), r.perMinute(), r.rss, r.peak, r.busy)
+			fmt.Fprintf(&b, "| %d | %d | *%s* | %.2f | | | %.3f | | | | | | %.0f (%.0f) | %.2f |\n", r.n, r.all, r.name, ms(r.perTick), r.perMinute(), r.rss, r.peak, r.busy)
 			continue
 		}
-		fmt.Fprintf(&b, "| %d | %s | %.2f | %.2f | %.2f | %.3f | %.1f | %.1f | %d | %d | %d | %.0f (%.0f) | %.2f |\n",
-			r.n, r.name, ms(r.perTick), ms(r.work), ms(r.wall), r.perMinute(), ms(r.p50), ms(r.p95), r.body/1000, r.zip/1000, r.series, r.rss, r.peak, r.busy)
+		fmt.Fprintf(&b, "| %d | %d | %s | %.2f | %.2f | %.2f | %.3f | %.1f | %.1f | %d | %d | %d | %.0f (%.0f) | %.2f |\n",
+			r.n, r.all, r.name, ms(r.perTick), ms(r.work), ms(r.wall), r.perMinute(), ms(r.p50), ms(r.p95), r.body/1000, r.zip/1000, r.series, r.rss, r.peak, r.busy)
 	}
 	b.WriteString(ratios(o, results))
 	b.WriteString(budgets(results))

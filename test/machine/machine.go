@@ -124,7 +124,7 @@ func New(tb testing.TB, o Options) *Machine {
 // machine has the usual place for that: there are many small files.
 func newRoot(tb testing.TB) string {
 	tb.Helper()
-	root, err := os.MkdirTemp("/dev/shm", "noether-machine-")
+	root, err := os.MkdirTemp("/dev/shm", "noether-machine-") //nolint:usetesting // TempDir is on a disk
 	if err == nil {
 		tb.Cleanup(func() { os.RemoveAll(root) }) //nolint:errcheck // nothing depends on it
 	} else {
