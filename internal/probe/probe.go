@@ -6,6 +6,7 @@ package probe
 import (
 	"errors"
 	"io/fs"
+	"strings"
 )
 
 // Status is one of the different answers to "does this part work here".
@@ -72,7 +73,7 @@ func Of(name, reason string, err error) Verdict {
 	if err == nil {
 		return Verdict{Name: name, Status: Works, Reason: reason}
 	}
-	v := Verdict{Name: name, Reason: err.Error()}
+	v := Verdict{Name: name, Reason: strings.TrimSuffix(err.Error(), ": "+ErrNotSupported.Error())} // Absent says it
 	var known *Error
 	switch {
 	case errors.As(err, &known):

@@ -2,15 +2,11 @@ package web
 
 import (
 	"fmt"
-	"html"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
-	"noether/internal/energy"
 	"noether/internal/export/ndjson"
-	"noether/internal/snapshot"
 )
 
 // get limits a handler to GET and HEAD.
@@ -70,58 +66,4 @@ func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(*buf)))
 	_, _ = w.Write(*buf) // likewise
-}
-
-// index is a page for people that needs nothing but HTML.
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	var b strings.Builder
-	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\"><title>Noether</title></head><body>\n<h1>Noether</h1>\n")
-	fmt.Fprintf(&b, "<p>Version %s", html.EscapeString(or(s.opt.About.Version, "unknown")))
-	snap := s.opt.Snapshot()
-	if snap != nil && snap.Node != "" {
-		fmt.Fprintf(&b, " on node %s", html.EscapeString(snap.Node))
-	}
-	b.WriteString("</p>\n")
-	if snap == nil {
-		b.WriteString("<p>The first tick is not complete.</p>\n")
-	} else {
-		writeState(&b, snap)
-	}
-	b.WriteString(`<ul>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-<li><a href="/api/noether/v1/snapshot">/api/noether/v1/snapshot</a>: the last tick as JSON</li>
-<li><a href="/healthz">/healthz</a>: does the agent tick?</li>
-<li><a href="/readyz">/readyz</a>: are there figures?</li>
-</ul>
-</body></html>
-`)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(b.String())) // likewise
-}
-
-func writeState(b *strings.Builder, s *snapshot.Snapshot) {
-	fmt.Fprintf(b, "<p>Tick %d at %s, over %s. Usage by %s, divided by policy %s.</p>\n",
-		s.Seq, s.Time.UTC().Format(time.RFC3339), s.Elapsed.Round(time.Millisecond), html.EscapeString(or(s.Self.Usage, "nothing yet")), html.EscapeString(or(s.Self.Policy, "none")))
-	b.WriteString("<table>\n<caption>This machine</caption>\n<tr><th>component</th><th>watts</th><th>joules since start</th><th>quality</th></tr>\n")
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		watts := "no datum"
-		if n.Present && s.Elapsed > 0 {
-			watts = strconv.FormatFloat((n.Delta[energy.Dynamic] + n.Delta[energy.Idle]).Over(s.Elapsed).Watts(), 'f', 3, 64)
-		}
-		joules := (n.Total[energy.Dynamic] + n.Total[energy.Idle]).AppendJoules(nil)
-		fmt.Fprintf(b, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", n.Component, watts, joules, n.Quality)
-	}
-	b.WriteString("</table>\n<table>\n<caption>Sensors</caption>\n<tr><th>sensor</th><th>status</th><th>why</th><th>remedy</th></tr>\n")
-	for _, v := range s.Sensors {
-		fmt.Fprintf(b, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", html.EscapeString(v.Name), v.Status, html.EscapeString(v.Reason), html.EscapeString(v.Remedy))
-	}
-	b.WriteString("</table>\n")
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -97,7 +97,7 @@ func TestEndpoints(t *testing.T) {
 	}{
 		"metrics":                     {full, "GET", "/metrics", 200, "noether_node_joules_total{"},
 		"metrics before a tick":       {nil, "GET", "/metrics", 200, "noether_build_info{version=\"1.2.3\""},
-		"index":                       {full, "GET", "/", 200, "<td>cpu</td><td>4.394</td><td>43.941062</td><td>measured</td>"},
+		"index":                       {full, "GET", "/", 200, "<td>memory</td><td class=n>0.200</td><td class=n>0.100 and 0.900</td><td class=n>0.000003</td><td>estimated</td>"},
 		"index before a tick":         {nil, "GET", "/", 200, "not complete"},
 		"healthy":                     {full, "GET", "/healthz", 200, "healthy"},
 		"healthy before a tick":       {nil, "GET", "/healthz", 200, "healthy"},

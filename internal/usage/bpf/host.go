@@ -173,6 +173,10 @@ func refusal(r rights, err error) error {
 		} else if r.perfmon {
 			missing = "CAP_BPF is"
 		}
+		// Which map or program was first to be refused says no more.
+		if errno := unix.Errno(0); errors.As(err, &errno) {
+			err = errno
+		}
 		e.Err = fmt.Errorf("%s missing: %w", missing, err)
 		e.Remedy = "setcap cap_bpf,cap_perfmon+ep " + r.executable +
 			" (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON; Kubernetes: runAsUser: 0 and capabilities: {drop: [ALL], add: [BPF, PERFMON]})"
