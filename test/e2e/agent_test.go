@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +32,9 @@ type agent struct {
 	address string
 	log     *buffer
 	done    chan struct{} // closed when it has ended
-	err     error         // how; valid once done is closed
+
+	simulated bool  // it looks at a simulated machine
+	err       error // how; valid once done is closed
 
 	mu       sync.Mutex
 	counters map[string]balance.Sample
@@ -79,7 +82,7 @@ func startAt(t *testing.T, address string, prefix []string, args ...string) *age
 	t.Helper()
 	argv := append(append([]string{}, prefix...), binary, "agent", "--listen", address)
 	argv = append(argv, args...)
-	a := &agent{t: t, address: address, log: &buffer{}, done: make(chan struct{}), counters: map[string]balance.Sample{}}
+	a := &agent{t: t, address: address, log: &buffer{}, done: make(chan struct{}), counters: map[string]balance.Sample{}, simulated: slices.Contains(args, "--root")}
 	a.cmd = exec.Command(argv[0], argv[1:]...)
 	a.cmd.Stderr = a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -188,7 +191,9 @@ func (a *agent) get() (*page, error) {
 
 // scrape gets a page and audits it: it is well-formed, has no series twice,
 // its books balance to the microjoule, and no counter has fallen since the
-// last scrape.
+// last scrape. Processes of this machine are not asked: in a fork storm the
+// bound on finished ones drops a series, and its PID and name are soon taken
+// again, by a process that begins at 0.
 func (a *agent) scrape() *page {
 	a.t.Helper()
 	p, err := a.get()
@@ -206,7 +211,7 @@ func (a *agent) scrape() *page {
 	a.ticks = p.ticks()
 	now := make(map[string]balance.Sample, len(p.samples))
 	for _, s := range p.samples {
-		if !strings.HasSuffix(s.Name, "_total") {
+		if !strings.HasSuffix(s.Name, "_total") || s.Name == "noether_process_joules_total" && !a.simulated {
 			continue
 		}
 		now[s.Series] = s
