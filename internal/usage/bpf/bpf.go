@@ -66,9 +66,9 @@ type Options struct {
 }
 
 // recordsWithin is how late an exit record may be: it comes one RCU grace
-// period after the process was reaped, which is tens of milliseconds, and more
-// on a machine that is busy.
-const recordsWithin = 2 * time.Second
+// period after the process was reaped, which is tens of milliseconds, and
+// seconds on a machine with hundreds of tasks waiting for each CPU.
+const recordsWithin = 10 * time.Second
 
 // Source is an open source. One goroutine uses it at a time. It holds locked
 // kernel objects and mapped memory until Close.

@@ -81,7 +81,7 @@ func (l *ledger) read() {
 // until reads again and again until ok; exit records come a moment after the exit.
 func (l *ledger) until(what string, ok func() bool) {
 	l.t.Helper()
-	for range 500 {
+	for range 2000 {
 		l.read()
 		if ok() {
 			return
