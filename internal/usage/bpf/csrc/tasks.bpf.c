@@ -138,15 +138,27 @@ static __always_inline u32 rss_pages(struct task_struct *task)
 	return pages > 0 ? (u32)pages : 0;
 }
 
-static __always_inline void fill(struct task_record *r, struct task_struct *task, u64 runtime)
+/* The ids of the set that was looked at last: neighbours in the list are
+ * often in the same one. Under RCU no set is freed and made again. */
+struct set_ids {
+	struct css_set *set;
+	u64 v2, v1;
+};
+
+static __always_inline void fill(struct task_record *r, struct task_struct *task, u64 runtime, struct set_ids *ids)
 {
 	struct css_set *set = task->cgroups;
 	u32 flags = 0;
 
+	if (set != ids->set) {
+		ids->set = set;
+		ids->v2 = set->dfl_cgrp->kn->id;
+		ids->v1 = v1_id(set);
+	}
 	r->start = task->start_boottime;
 	r->runtime = runtime;
-	r->v2 = set->dfl_cgrp->kn->id;
-	r->v1 = v1_id(set);
+	r->v2 = ids->v2;
+	r->v1 = ids->v1;
 	r->set = legacy ? (u64)set : 0;
 	r->pid = task->tgid;
 	r->parent = task->real_parent->tgid;
@@ -169,6 +181,7 @@ int walk(struct walk_args *args)
 {
 	u32 count = 0, dropped = 0, owner = 0;
 	struct shared *sh = shared();
+	struct set_ids ids = {};
 	struct bpf_iter_task it;
 	struct task_struct *task;
 
@@ -201,7 +214,7 @@ int walk(struct walk_args *args)
 			continue;
 		}
 		owner = task->tgid;
-		fill(r, task, task->signal->sum_sched_runtime + task->se.sum_exec_runtime);
+		fill(r, task, task->signal->sum_sched_runtime + task->se.sum_exec_runtime, &ids);
 		count++;
 	}
 	bpf_iter_task_destroy(&it);
@@ -243,6 +256,7 @@ static __always_inline int emit(struct bpf_iter__task *ctx, bool loop)
 	struct shared *sh;
 	struct signal_struct *signal;
 	struct task_record r = {};
+	struct set_ids ids = {};
 	u64 runtime;
 
 	if (!task || meta->seq_num == 0) {
@@ -277,7 +291,7 @@ static __always_inline int emit(struct bpf_iter__task *ctx, bool loop)
 		}
 		runtime = w.sum;
 	}
-	fill(&r, task, runtime);
+	fill(&r, task, runtime, &ids);
 	bpf_seq_write(meta->seq, &r, sizeof(r));
 	return 0;
 }
