@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -105,7 +106,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.readMeter(ctx, now)
 			continue
 		}
-		a.Tick(ctx)
+		if a.Tick(ctx).Seq == 1 {
+			debug.FreeOSMemory() // tables have grown to the size of the machine: what they outgrew goes back
+		}
 		next += a.opts.Interval
 		for ; next <= now; next += a.opts.Interval {
 			a.missed++
