@@ -142,6 +142,11 @@ func (a *agent) stop() {
 
 func (a *agent) await(what string, ok func() bool) {
 	a.t.Helper()
+	a.awaitWithin(patience, what, ok)
+}
+
+func (a *agent) awaitWithin(patience time.Duration, what string, ok func() bool) {
+	a.t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); {
 		select {
 		case <-a.done:

@@ -203,7 +203,7 @@ func TestPrometheusScrapesWithoutGapOrReset(t *testing.T) {
 		return values
 	}
 	enough := window.Seconds() - 2
-	a.await("Prometheus to have scraped", func() bool {
+	a.awaitWithin(window+patience, "Prometheus to have scraped", func() bool {
 		v := query("count_over_time(up[5m])")
 		return len(v) == 1 && v[0] >= enough
 	})
