@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	// remember is for how many ticks the name of a cgroup that is gone, or
-	// that was made and not yet found, is kept.
-	remember = 4
+	// remember is for how many ticks at least the name of a cgroup that is
+	// gone, or that was made and not yet found, is kept, and rememberFor for
+	// how long: exit records come late on a machine that is overloaded.
+	remember    = 4
+	rememberFor = 15 * time.Second
 	// sweepEvery is how many ticks lie between two searches for places that nobody holds.
 	sweepEvery = 64
 	// initCgroupNamespace is the inode of the first cgroup namespace,
@@ -49,6 +51,7 @@ type Index struct {
 	private  bool         // paths in /proc/<pid>/cgroup are relative to the agent's own cgroup
 	own      string       // that cgroup, when private and found
 	tick     uint64
+	now      time.Duration // of the tick, monotonic
 
 	groups []groupSlot // by slot of counters
 	places map[string]weak.Pointer[workload.Place]
@@ -91,6 +94,7 @@ type cgroupID struct {
 type cgroupName struct {
 	path string
 	tick uint64
+	at   time.Duration
 }
 
 // OpenIndex looks for cgroups. When none can be seen the index is usable all
@@ -135,6 +139,7 @@ func (x *Index) Counters() *cgroup.Tree { return x.counters }
 // Refresh begins a tick: it finds cgroups that came or went.
 func (x *Index) Refresh() {
 	x.tick++
+	x.now = x.opts.Now()
 	if x.counters != nil {
 		x.counters.Refresh()
 	}
@@ -142,7 +147,7 @@ func (x *Index) Refresh() {
 		x.other.Refresh()
 	}
 	for id, n := range x.names {
-		if x.tick-n.tick > remember {
+		if x.tick-n.tick > remember && x.now-n.at > rememberFor {
 			delete(x.names, id)
 		}
 	}
@@ -369,18 +374,18 @@ func (x *Index) otherTree() *cgroup.Tree {
 // Made says that a cgroup was made at path, from the root of its hierarchy:
 // one that lives for less than a tick keeps its name.
 func (x *Index) Made(v1 bool, id uint64, path string) {
-	x.names[cgroupID{v1, id}] = cgroupName{path, x.tick}
+	x.names[cgroupID{v1, id}] = cgroupName{path, x.tick, x.now}
 }
 
 // Gone says that a cgroup was removed.
 func (x *Index) Gone(v1 bool, id uint64) {
 	if n, ok := x.names[cgroupID{v1, id}]; ok {
-		x.names[cgroupID{v1, id}] = cgroupName{n.path, x.tick}
+		x.names[cgroupID{v1, id}] = cgroupName{n.path, x.tick, x.now}
 	}
 }
 
 func (x *Index) forget(v1 bool) func(uint64, string) {
-	return func(id uint64, path string) { x.names[cgroupID{v1, id}] = cgroupName{path, x.tick} }
+	return func(id uint64, path string) { x.names[cgroupID{v1, id}] = cgroupName{path, x.tick, x.now} }
 }
 
 // ByPID returns the membership of a process, or nil when it cannot be read.

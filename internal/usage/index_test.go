@@ -116,6 +116,11 @@ func TestIndexKeepsNamesOfShortLivedCgroups(t *testing.T) {
 	for range remember + 2 {
 		x.Refresh()
 	}
+	if place, _ = x.ByIDs(0, id, 0, 0); place == nil {
+		t.Error("short ticks forget a name before the exit records of its processes are in")
+	}
+	x.opts.Now = func() time.Duration { return rememberFor + 1 }
+	x.Refresh()
 	if len(x.names) != 0 {
 		t.Errorf("%d names are kept for ever", len(x.names))
 	}

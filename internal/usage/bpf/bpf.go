@@ -84,6 +84,7 @@ type Source struct {
 	now    time.Duration // since boot, when this Read began
 	gone   []goneCgroup  // oldest first, to be told
 	listed int
+	kernel bool // a kernel thread was listed
 
 	// Method values are made once: making one allocates.
 	takeExit   func(*exitKey, *exitValue)
@@ -184,7 +185,7 @@ func (s *Source) tryWalk() error {
 	kept, places := s.table, s.opts.Places
 	s.table, s.opts.Places = usage.NewTable(0), nil
 	defer func() { s.table, s.opts.Places = kept, places }()
-	s.listed = 0
+	s.listed, s.kernel = 0, false
 	if err := s.walker.walk(s); err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (s *Source) tryWalk() error {
 	if err != nil {
 		return err
 	}
-	return s.facts.coverage(s.listed, procs)
+	return s.facts.coverage(s.listed, procs, s.kernel)
 }
 
 // Name returns "bpf".
@@ -283,6 +284,7 @@ func (s *Source) observe(r *taskRecord) {
 		Kernel: r.Flags&kernelThread != 0,
 		Comm:   r.Comm,
 	}
+	s.kernel = s.kernel || s.seen.Kernel
 	where := usage.Where{V2: r.V2, V1: r.V1, Set: r.Set}
 	if e, moved := s.table.Observe(&s.seen, where); moved {
 		s.locate(e, r.PID, where)

@@ -179,14 +179,15 @@ func TestExplain(t *testing.T) {
 		{"no BTF", &noTypesError{fs.ErrNotExist}, probe.Absent},
 		{"no bpf(2)", unix.ENOSYS, probe.Absent},
 		{"not permitted", unix.EPERM, probe.Forbidden},
-		{"a tenth missing", f.coverage(89, 100), probe.Forbidden},
+		{"a tenth missing", f.coverage(89, 100, true), probe.Forbidden},
+		{"as many as a procfs of the same PID namespace", f.coverage(3, 3, false), probe.Forbidden},
 		{"anything else", other, probe.Unknown},
 	} {
 		if got := probe.Of("bpf", "", f.explain(tt.err)); got.Status != tt.want {
 			t.Errorf("%s: %+v, want %v", tt.name, got, tt.want)
 		}
 	}
-	if err := f.coverage(90, 100); err != nil {
+	if err := f.coverage(90, 100, true); err != nil {
 		t.Errorf("90 of 100 processes: %v", err)
 	}
 }

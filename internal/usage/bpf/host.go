@@ -85,15 +85,22 @@ type facts struct {
 }
 
 // coverage refuses a list of processes that lacks more than a tenth of those
-// that procfs shows.
-func (f *facts) coverage(listed, procs int) error {
-	if listed*10 >= procs*9 {
+// that procfs shows, or has no kernel thread: procfs may be that of the same
+// PID namespace and lack as many, but kernel threads are in the first one only.
+func (f *facts) coverage(listed, procs int, kernel bool) error {
+	var err error
+	switch {
+	case listed*10 < procs*9:
+		err = fmt.Errorf("list processes by BPF: %d of the %d in %s are visible from this PID namespace: needs hostPID", listed, procs, f.opts.Proc)
+	case !kernel:
+		err = errors.New("list processes by BPF: only those of this container's PID namespace are visible: needs hostPID")
+	default:
 		return nil
 	}
 	return &probe.Error{
 		Status: probe.Forbidden,
 		Remedy: "run in the host's PID namespace (Kubernetes: hostPID: true; docker: --pid=host)",
-		Err:    fmt.Errorf("list processes by BPF: %d of the %d in %s are visible from this PID namespace: needs hostPID", listed, procs, f.opts.Proc),
+		Err:    err,
 	}
 }
 

@@ -485,7 +485,7 @@ func TestTheListGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.facts.coverage(s.listed, procs); err != nil {
+	if err := s.facts.coverage(s.listed, procs, s.kernel); err != nil {
 		t.Error(err)
 	}
 

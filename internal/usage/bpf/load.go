@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"noether/internal/probe"
 )
 
 // loader loads parts of the object file. The kernel's types, some megabytes,
@@ -158,6 +160,21 @@ func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
 	return w, nil
 }
 
+// needWalk refuses kernels that cannot walk tasks in a program of their own
+// (kernel/bpf/task_iter.c): what the verifier says there explains nothing.
+func (l *loader) needWalk() error {
+	const name = "bpf_iter_task_new"
+	kernel, err := l.cache.Kernel()
+	if err != nil {
+		return &noTypesError{err}
+	}
+	var fn *btf.Func
+	if err := kernel.TypeByName(name, &fn); err != nil {
+		return &probe.Error{Status: probe.Absent, Err: fmt.Errorf("find kernel function %s: %w", name, err), Remedy: "use Linux 6.7 or newer"}
+	}
+	return nil
+}
+
 // room returns the length of an array for n processes and a quarter more. A
 // walk that finds it too short is repeated, which should be rare.
 func room(n int) int {
@@ -166,6 +183,9 @@ func room(n int) int {
 }
 
 func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
+	if err := l.needWalk(); err != nil {
+		return err
+	}
 	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState},
 		map[string]*ebpf.Map{tasksMapState: state},
 		func(spec *ebpf.CollectionSpec) { spec.Maps[tasksMapTasks].MaxEntries = uint32(n) })
