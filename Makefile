@@ -18,14 +18,17 @@ GOLICENSES       := $(CACHE)/go-licenses-1.6.0/go-licenses
 ALLOWED_LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
 
 # Packages with whole-machine tests have targets of their own.
-UNIT := $(GO) list ./... | grep -v -e /test/e2e -e /test/bench
+UNIT := $(GO) list ./... | grep -v -e /test/e2e -e /test/bench -e /test/guest
 
 FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 6
 
+# Debian packages, or packages that depend on the newest one.
+GUEST_KERNELS ?= linux-image-cloud-amd64
+
 .DEFAULT_GOAL := all
-.PHONY: all help build run test race fuzz bench lint generate e2e cross licences check-go promtool
+.PHONY: all help build run test race fuzz bench lint generate e2e guest cross licences check-go promtool
 
 all: lint test ## lint and test (the default)
 
@@ -81,6 +84,19 @@ bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs
 
 e2e: check-go promtool ## the real binary, on simulated machines and on this one
 	$(GO) test -count=1 -timeout 20m ./test/e2e/...
+
+# A kernel is fetched once; rm -r $(CACHE)/guest-* to have a newer one.
+guest: check-go ## the real binary in emulated machines with other kernels (GUEST_KERNELS); on Debian
+	@for name in $(GUEST_KERNELS); do \
+	  package=$$(apt-cache depends $$name | awk '$$1 == "Depends:" && $$2 ~ /^linux-image-/ {print $$2; exit}'); \
+	  package=$${package:-$$name}; dir=$(CACHE)/guest-$${package#linux-image-}; \
+	  [ ! -e $$dir ] || continue; \
+	  echo "fetching $$package into $$dir"; \
+	  rm -rf $$dir.new; mkdir -p $$dir.new; \
+	  (cd $$dir.new && apt-get download -qq $$package && dpkg -x *.deb . && rm -rf *.deb lib usr); \
+	  mv $$dir.new $$dir; \
+	done
+	$(GO) test -count=1 -timeout 20m -v ./test/guest
 
 lint: check-go $(GOLANGCI) ## golangci-lint (gofumpt included), go fix, dead code, module files, licences
 	$(GOLANGCI) config verify
