@@ -55,6 +55,9 @@ type Options struct {
 	// MaxTasks bounds the processes that are listed, and with them the memory
 	// (72 bytes each); 0 means 1<<20. More of them are an error of Read.
 	MaxTasks int
+	// Residency is set when TaskUsage.RSS is wanted; it costs two cold cache
+	// lines a process.
+	Residency bool
 	// HooksOnly lists no processes: Read then adds only the CPU time of those
 	// that were born and died since the previous Read, with Slot -1. It goes
 	// beside a source that reads /proc, and is read after it. What ends some
@@ -122,7 +125,7 @@ func Open(ctx context.Context, opts Options) (*Source, error) {
 	s := &Source{opts: opts, facts: f, table: usage.NewTable(recordsWithin)}
 	s.exits.init()
 	s.takeExit, s.takeCgroup = s.exited, s.cgroup
-	l, err := newLoader(f.host)
+	l, err := newLoader(f.host, opts.Residency)
 	if err != nil {
 		return nil, f.explain(err)
 	}

@@ -224,7 +224,7 @@ func TestAForkStormIsCredited(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	l := newLedger(t, open(t, Options{}))
+	l := newLedger(t, open(t, Options{Residency: true}))
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "read x; exec sleep 100")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -467,7 +467,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 
 func TestTheListGrows(t *testing.T) {
 	s := open(t, Options{Rung: RungSyscall})
-	l, err := newLoader(s.facts.host)
+	l, err := newLoader(s.facts.host, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -522,7 +522,7 @@ func TestALostDescriptorIsAnErrorAtOnce(t *testing.T) {
 // The rung for kernels without bpf_loop lists and counts like the others.
 func TestTheBoundedList(t *testing.T) {
 	s := open(t, Options{Rung: RungIter})
-	l, err := newLoader(s.facts.host)
+	l, err := newLoader(s.facts.host, false)
 	if err != nil {
 		t.Fatal(err)
 	}

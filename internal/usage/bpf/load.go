@@ -17,16 +17,17 @@ import (
 // loader loads parts of the object file. The kernel's types, some megabytes,
 // are kept as long as it is.
 type loader struct {
-	host  hierarchies
-	cache *btf.Cache
+	host      hierarchies
+	residency bool // resident memory is wanted
+	cache     *btf.Cache
 }
 
-func newLoader(host hierarchies) (*loader, error) {
+func newLoader(host hierarchies, residency bool) (*loader, error) {
 	cache := btf.NewCache()
 	if _, err := cache.Kernel(); err != nil {
 		return nil, &noTypesError{err}
 	}
-	return &loader{host, cache}, nil
+	return &loader{host, residency, cache}, nil
 }
 
 // load loads the named programs and the named maps; maps given in shared are
@@ -40,6 +41,7 @@ func (l *loader) load(programs, maps []string, shared map[string]*ebpf.Map, size
 	keep(spec.Maps, append(maps, ".rodata"))
 	if err := errors.Join(
 		spec.Variables[tasksVarLegacy].Set(l.host.legacy),
+		spec.Variables[tasksVarResidency].Set(l.residency),
 		spec.Variables[tasksVarCpuacctHierarchy].Set(l.host.cpuacct),
 	); err != nil {
 		return nil, fmt.Errorf("set BPF constants: %w", err)
@@ -142,18 +144,19 @@ func (h *hooks) close() error {
 
 // arrayWalker lists processes by one system call into memory shared with the kernel.
 type arrayWalker struct {
-	host hierarchies
-	coll *ebpf.Collection
-	prog *ebpf.Program
-	mem  []byte
-	list []taskRecord // in mem
-	attr attrTestRun
-	args struct{ count, dropped uint32 }
+	host      hierarchies
+	residency bool
+	coll      *ebpf.Collection
+	prog      *ebpf.Program
+	mem       []byte
+	list      []taskRecord // in mem
+	attr      attrTestRun
+	args      struct{ count, dropped uint32 }
 }
 
 // arrayWalker has room for n processes.
 func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
-	w := &arrayWalker{host: l.host}
+	w := &arrayWalker{host: l.host, residency: l.residency}
 	if err := w.open(l, state, n); err != nil {
 		return nil, err
 	}
@@ -186,7 +189,7 @@ func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
 	if err := l.needWalk(); err != nil {
 		return err
 	}
-	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState},
+	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState, tasksMapSets},
 		map[string]*ebpf.Map{tasksMapState: state},
 		func(spec *ebpf.CollectionSpec) { spec.Maps[tasksMapTasks].MaxEntries = uint32(n) })
 	if err != nil {
@@ -245,7 +248,7 @@ func (w *arrayWalker) grow(s *Source, n int) error {
 	if n > s.opts.MaxTasks {
 		return fmt.Errorf("walk all processes: %d of them are more than the limit of %d", n, s.opts.MaxTasks)
 	}
-	l, err := newLoader(w.host)
+	l, err := newLoader(w.host, w.residency)
 	if err != nil {
 		return err
 	}

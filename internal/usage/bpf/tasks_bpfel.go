@@ -19,6 +19,7 @@ const (
 	tasksMapCgroups          = "cgroups"
 	tasksMapExits            = "exits"
 	tasksMapScratch          = "scratch"
+	tasksMapSets             = "sets"
 	tasksMapState            = "state"
 	tasksMapTasks            = "tasks"
 	tasksProgFreed           = "freed"
@@ -29,6 +30,7 @@ const (
 	tasksProgWalk            = "walk"
 	tasksVarCpuacctHierarchy = "cpuacct_hierarchy"
 	tasksVarLegacy           = "legacy"
+	tasksVarResidency        = "residency"
 )
 
 // loadTasks returns the embedded CollectionSpec for tasks.
@@ -88,6 +90,7 @@ type tasksMapSpecs struct {
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
 	Exits   *ebpf.MapSpec `ebpf:"exits"`
 	Scratch *ebpf.MapSpec `ebpf:"scratch"`
+	Sets    *ebpf.MapSpec `ebpf:"sets"`
 	State   *ebpf.MapSpec `ebpf:"state"`
 	Tasks   *ebpf.MapSpec `ebpf:"tasks"`
 }
@@ -98,6 +101,7 @@ type tasksMapSpecs struct {
 type tasksVariableSpecs struct {
 	CpuacctHierarchy *ebpf.VariableSpec `ebpf:"cpuacct_hierarchy"`
 	Legacy           *ebpf.VariableSpec `ebpf:"legacy"`
+	Residency        *ebpf.VariableSpec `ebpf:"residency"`
 }
 
 // tasksObjects contains all objects after they have been loaded into the kernel.
@@ -123,6 +127,7 @@ type tasksMaps struct {
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
 	Exits   *ebpf.Map `ebpf:"exits"`
 	Scratch *ebpf.Map `ebpf:"scratch"`
+	Sets    *ebpf.Map `ebpf:"sets"`
 	State   *ebpf.Map `ebpf:"state"`
 	Tasks   *ebpf.Map `ebpf:"tasks"`
 }
@@ -132,6 +137,7 @@ func (m *tasksMaps) Close() error {
 		m.Cgroups,
 		m.Exits,
 		m.Scratch,
+		m.Sets,
 		m.State,
 		m.Tasks,
 	)
@@ -143,6 +149,7 @@ func (m *tasksMaps) Close() error {
 type tasksVariables struct {
 	CpuacctHierarchy *ebpf.Variable `ebpf:"cpuacct_hierarchy"`
 	Legacy           *ebpf.Variable `ebpf:"legacy"`
+	Residency        *ebpf.Variable `ebpf:"residency"`
 }
 
 // tasksPrograms contains all programs after they have been loaded into the kernel.

@@ -15,6 +15,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Set by user space before loading. */
 const volatile bool legacy = false;         /* there are v1 hierarchies */
+const volatile bool residency = false;      /* resident memory is wanted */
 const volatile s32 cpuacct_hierarchy = -1;  /* the v1 hierarchy that cpuacct is bound to, or -1 */
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -96,6 +97,25 @@ struct {
 	__type(value, struct cgroup_event);
 } scratch SEC(".maps");
 
+/* The ids of a set of cgroups. Finding them takes several reads, and many
+ * processes share few sets. */
+struct set_ids {
+	u64 walk; /* sh->begun of the walk that found them */
+	u64 set;
+	u64 v2, v1;
+};
+
+#define SETS 256
+
+/* Of the walk at hand: it is one RCU section, in which no set is freed and
+ * made again at the same place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETS);
+	__type(key, u32);
+	__type(value, struct set_ids);
+} sets SEC(".maps");
+
 static __always_inline struct shared *shared(void)
 {
 	u32 zero = 0;
@@ -138,20 +158,13 @@ static __always_inline u32 rss_pages(struct task_struct *task)
 	return pages > 0 ? (u32)pages : 0;
 }
 
-/* The ids of the set that was looked at last: neighbours in the list are
- * often in the same one. Under RCU no set is freed and made again. */
-struct set_ids {
-	struct css_set *set;
-	u64 v2, v1;
-};
-
 static __always_inline void fill(struct task_record *r, struct task_struct *task, u64 runtime, struct set_ids *ids)
 {
 	struct css_set *set = task->cgroups;
 	u32 flags = 0;
 
-	if (set != ids->set) {
-		ids->set = set;
+	if ((u64)set != ids->set) {
+		ids->set = (u64)set;
 		ids->v2 = set->dfl_cgrp->kn->id;
 		ids->v1 = v1_id(set);
 	}
@@ -162,7 +175,7 @@ static __always_inline void fill(struct task_record *r, struct task_struct *task
 	r->set = legacy ? (u64)set : 0;
 	r->pid = task->tgid;
 	r->parent = task->real_parent->tgid;
-	r->rss_pages = rss_pages(task);
+	r->rss_pages = residency ? rss_pages(task) : 0;
 	if (task->flags & PF_KTHREAD)
 		flags |= KERNEL_THREAD;
 	r->flags = flags;
@@ -181,19 +194,21 @@ int walk(struct walk_args *args)
 {
 	u32 count = 0, dropped = 0, owner = 0;
 	struct shared *sh = shared();
-	struct set_ids ids = {};
 	struct bpf_iter_task it;
 	struct task_struct *task;
+	u64 begun = bpf_ktime_get_boot_ns();
 
 	if (!sh)
 		return 1;
-	sh->begun = bpf_ktime_get_boot_ns();
+	sh->begun = begun;
 	sh->walked = WALKING;
 	bpf_rcu_read_lock();
 	bpf_iter_task_new(&it, NULL, BPF_TASK_ITER_ALL_THREADS);
 	while ((task = bpf_iter_task_next(&it))) {
 		struct task_record *r;
-		u32 at = count;
+		struct set_ids *ids;
+		u32 at = count, set;
+		u64 address;
 
 		/* Threads come right after their leader. */
 		if (task->pid != task->tgid) {
@@ -213,8 +228,19 @@ int walk(struct walk_args *args)
 			dropped++;
 			continue;
 		}
+		/* A pointer may not be hashed, but what is read back is a number. */
+		*(volatile u64 *)&r->set = (u64)task->cgroups;
+		address = *(volatile u64 *)&r->set;
+		set = (address >> 9 ^ address >> 17) % SETS; /* they are at least 512 bytes apart */
+		ids = bpf_map_lookup_elem(&sets, &set);
+		if (!ids)
+			break; /* there are SETS of them */
+		if (ids->walk != begun) {
+			ids->walk = begun;
+			ids->set = 0;
+		}
 		owner = task->tgid;
-		fill(r, task, task->signal->sum_sched_runtime + task->se.sum_exec_runtime, &ids);
+		fill(r, task, task->signal->sum_sched_runtime + task->se.sum_exec_runtime, ids);
 		count++;
 	}
 	bpf_iter_task_destroy(&it);
