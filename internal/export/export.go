@@ -174,8 +174,8 @@ func (t *Table) watts(e unit.Energy) { t.put(int64(e.Over(t.s.Elapsed)), 6) }
 type Shape struct {
 	Has     [energy.Components]bool // the machine ever had a datum of it
 	Present [energy.Components]bool // it had one in this tick
-	// Dynamic has the components that ever had dynamic energy: the others have
-	// none to divide among processes.
+	// Dynamic has the components that ever had dynamic energy: the others, such
+	// as memory by the model, have none to divide among owners and processes.
 	Dynamic [energy.Components]bool
 	// SharesIdle is set when idle energy is divided among owners.
 	SharesIdle bool
@@ -197,7 +197,10 @@ func ShapeOf(s *snapshot.Snapshot) Shape {
 
 // Owner tells whether part p of component c of an owner with these totals is a figure.
 func (sh *Shape) Owner(total *snapshot.Ledger, c energy.Component, p energy.Part) bool {
-	return total[c][p] != 0 || sh.Has[c] && (p == energy.Dynamic || sh.SharesIdle)
+	if p == energy.Dynamic {
+		return total[c][p] != 0 || sh.Dynamic[c]
+	}
+	return total[c][p] != 0 || sh.Has[c] && sh.SharesIdle
 }
 
 // System is Owner for a system account: those for idle energy have no dynamic part.

@@ -108,6 +108,7 @@ func TestTheIdlePartOfAnOwnerIsThereWhenIdleIsShared(t *testing.T) {
 	unit := func(change func(*snapshot.Snapshot)) map[string]int64 {
 		return walk(minimal(func(s *snapshot.Snapshot) {
 			s.Units = []snapshot.Account{{Owner: &workload.Owner{Kind: workload.UnitOwner, Unit: "u"}}}
+			s.Nodes[0].Total[energy.Dynamic] = 1
 			change(s)
 		})).with("unit_joules")
 	}
@@ -119,6 +120,7 @@ func TestTheIdlePartOfAnOwnerIsThereWhenIdleIsShared(t *testing.T) {
 		"not shared":             {func(*snapshot.Snapshot) {}, map[string]int64{dynamic: 0}},
 		"shared":                 {func(s *snapshot.Snapshot) { s.SharesIdle = true }, map[string]int64{dynamic: 0, idle: 0}},
 		"was shared once":        {func(s *snapshot.Snapshot) { s.Units[0].Total[energy.CPU][energy.Idle] = 5 }, map[string]int64{dynamic: 0, idle: 5}},
+		"never dynamic":          {func(s *snapshot.Snapshot) { s.Nodes[0].Total[energy.Dynamic] = 0 }, map[string]int64{}},
 		"component unknown, yet": {func(s *snapshot.Snapshot) { s.Nodes = nil }, map[string]int64{}},
 	} {
 		if diff := cmp.Diff(tt.want, unit(tt.change)); diff != "" {
@@ -344,7 +346,7 @@ A scrape shows the last completed tick: it starts no measurement, and any number
 
 - Counters are in joules, exact to the microjoule, and start at 0 when the agent starts. Gauges in watts are means over the last tick.
 - Every family carries ` + "`node`" + ` when the agent has a node name. A label that has no value is left out, which Prometheus treats alike.
-- What was not measured is absent, never 0: a component without a datum in a tick has no gauge, and its counters stand still. An owner that has ended has no gauge; its counters stay for a while.
+- What was not measured is absent, never 0: a component without a datum in a tick has no gauge, and its counters stand still. An owner that has ended has no gauge; its counters stay for a while. Owners have no series of a component whose energy has all been idle so far, such as memory by the model.
 - ` + "`component`" + ` is cpu, memory, gpu or other; components do not overlap. ` + "`part`" + ` is dynamic (caused by work) or idle. ` + "`quality`" + ` is measured, propagated or estimated.
 - Label values are valid UTF-8 without control characters other than newline and at most 512 bytes. Other bytes stand there as ` + "`\\xNN`" + `; a longer value ends in ` + "`~`" + ` and a hash.
 
