@@ -61,16 +61,16 @@ func TestCommandLine(t *testing.T) {
 		"flag of a later time":        {[]string{"agent", "--store.path", "x"}, 2, "", "noether: unknown flag: --store.path: noether agent --help lists the flags\n"},
 		"argument of the agent":       {[]string{"agent", "now"}, 2, "", "noether: noether agent takes no argument \"now\" (noether agent --help)\n"},
 		"all wrong settings at once":  {[]string{"agent", "--interval=7", "--usage=ebpf"}, 2, "", "noether: --interval: \"7\" has no unit: write 7s for seconds\nnoether: --usage: \"ebpf\" is not one of auto, bpf, cgroup, procfs: did you mean bpf?\n"},
-		"missing root":                {[]string{"agent", "--root=/nonexistent"}, 1, "", "noether: find the machine's processes: stat /nonexistent/proc: no such file or directory: choose --root or --procfs\n"},
+		"missing root":                {[]string{"agent", "--root=/no-such-directory"}, 1, "", "noether: find the machine's processes: stat /no-such-directory/proc: no such file or directory: choose --root or --procfs\n"},
 		"check of wrong settings":     {[]string{"check", "--policy=calibrated"}, 1, `--policy: "calibrated" is not available yet: choose utilisation or proportional`, ""},
-		"check of a missing root":     {[]string{"check", "--root=/nonexistent"}, 1, "energy    none: find the machine's processes", ""},
+		"check of a missing root":     {[]string{"check", "--root=/no-such-directory"}, 1, "energy    none: find the machine's processes", ""},
 		"check with an unknown word":  {[]string{"check", "--require=guessed"}, 2, "", "noether: --require \"guessed\" is unknown: the only word is measured\n"},
 		"stat without a command":      {[]string{"stat"}, 2, "", "noether: stat needs a command: noether stat -- CMD [ARG...]\n"},
 		"stat with no run":            {[]string{"stat", "-r0", "--", "true"}, 2, "", "noether: --repeat 0 is less than one run\n"},
 		"stat with too short a tick":  {[]string{"stat", "--interval=1ms", "--", "true"}, 2, "", "noether: --interval 1ms is out of range: choose 100ms to 5m0s\n"},
-		"stat of an unknown command":  {[]string{"stat", "--", "/nonexistent"}, 127, "", "noether: find \"/nonexistent\": stat /nonexistent: no such file or directory\n"},
+		"stat of an unknown command":  {[]string{"stat", "--", "/no-such-directory"}, 127, "", "noether: find \"/no-such-directory\": stat /no-such-directory: no such file or directory\n"},
 		"stat of something else":      {[]string{"stat", "--", "/etc/passwd"}, 126, "", "noether: find \"/etc/passwd\": permission denied\n"},
-		"stat with no place to write": {[]string{"stat", "-o/nonexistent/x", "--", "true"}, 125, "", "noether: open /nonexistent/x: no such file or directory\n"},
+		"stat with no place to write": {[]string{"stat", "-o/no-such-directory/x", "--", "true"}, 125, "", "noether: open /no-such-directory/x: no such file or directory\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := noether(t.Context(), c.args...)

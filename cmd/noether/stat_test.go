@@ -95,8 +95,8 @@ func TestStatGivesTheCommandItsShare(t *testing.T) {
 		args []string
 	}{
 		{"cgroup", nil},
-		{"tree by bpf", []string{"--cgroupfs=/nonexistent"}},
-		{"tree by procfs", []string{"--cgroupfs=/nonexistent", "--usage=procfs"}},
+		{"tree by bpf", []string{"--cgroupfs=/no-such-directory"}},
+		{"tree by procfs", []string{"--cgroupfs=/no-such-directory", "--usage=procfs"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if os.Getuid() != 0 && c.name != "tree by procfs" {
@@ -153,7 +153,7 @@ func TestStatOfADaemonThatOutlivesItsParents(t *testing.T) {
 		t.Skip("not root: BPF cannot be used")
 	}
 	// The burner is an orphan of a subshell that has ended long before.
-	lines, exit, out := stat(t, "--cgroupfs=/nonexistent", "--", "sh", "-c", `( (`+burn+`; times; echo done >"$0") & ); while [ ! -s "$0" ]; do sleep 0.05; done`, filepath.Join(t.TempDir(), "done"))
+	lines, exit, out := stat(t, "--cgroupfs=/no-such-directory", "--", "sh", "-c", `( (`+burn+`; times; echo done >"$0") & ); while [ ! -s "$0" ]; do sleep 0.05; done`, filepath.Join(t.TempDir(), "done"))
 	if exit != 0 || len(lines) != 1 {
 		t.Fatal(exit, lines, out)
 	}
