@@ -81,14 +81,37 @@ func (l *ledger) read() {
 // until reads again and again until ok; exit records come a moment after the exit.
 func (l *ledger) until(what string, ok func() bool) {
 	l.t.Helper()
+	if !l.sees(ok) {
+		l.t.Fatalf("never saw %s", what)
+	}
+}
+
+func (l *ledger) sees(ok func() bool) bool {
+	l.t.Helper()
 	for range 2000 {
 		l.read()
 		if ok() {
-			return
+			return true
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	l.t.Fatalf("never saw %s", what)
+	return false
+}
+
+// retried runs f until it finds nothing wrong, three times at most. Some
+// virtual machines have an agent that is hidden from BPF: of a process that the
+// kernel frees in an interrupt of such an agent there is no record, one in some
+// hundreds. What the source itself loses is lost every time.
+func retried(t *testing.T, f func() error) {
+	t.Helper()
+	var err error
+	for range 3 {
+		if err = f(); err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error(err)
 }
 
 func (l *ledger) ended(pid int) func() bool {
@@ -110,24 +133,27 @@ func TestABurnerIsCreditedWhatItUsed(t *testing.T) {
 		for _, threads := range []string{"1", "8"} {
 			t.Run(rung+" threads "+threads, func(t *testing.T) {
 				l := newLedger(t, open(t, Options{Rung: rung}))
-				cmd := role(t, "burn", threads, "100")
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				for range 5 {
-					time.Sleep(10 * time.Millisecond)
-					l.read()
-				}
-				if err := cmd.Wait(); err != nil {
-					t.Fatal(err)
-				}
-				l.until("its end", l.ended(cmd.Process.Pid))
-				if got, want := l.cpu[uint32(cmd.Process.Pid)], rusage(cmd); !within(got, want, 0.02) {
-					t.Errorf("credited %v, rusage says %v", got, want)
-				}
-				if got := l.last[uint32(cmd.Process.Pid)]; got.Parent != uint32(os.Getpid()) {
-					t.Errorf("parent is %d, want %d", got.Parent, os.Getpid())
-				}
+				retried(t, func() error {
+					cmd := role(t, "burn", threads, "100")
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
+					for range 5 {
+						time.Sleep(10 * time.Millisecond)
+						l.read()
+					}
+					if err := cmd.Wait(); err != nil {
+						t.Fatal(err)
+					}
+					l.until("its end", l.ended(cmd.Process.Pid))
+					if got := l.last[uint32(cmd.Process.Pid)]; got.Parent != uint32(os.Getpid()) {
+						t.Errorf("parent is %d, want %d", got.Parent, os.Getpid())
+					}
+					if got, want := l.cpu[uint32(cmd.Process.Pid)], rusage(cmd); !within(got, want, 0.02) {
+						return fmt.Errorf("credited %v, rusage says %v", got, want)
+					}
+					return nil
+				})
 			})
 		}
 	}
@@ -138,22 +164,27 @@ func TestBornAndDeadBetweenReads(t *testing.T) {
 		t.Run(fmt.Sprintf("rung=%s,hooks=%t", opts.Rung, opts.HooksOnly), func(t *testing.T) {
 			l := newLedger(t, open(t, opts))
 			l.read() // hooks alone need one more to know what is young
-			clear(l.born)
-			cmd := role(t, "burn", "1", "100")
-			if err := cmd.Run(); err != nil {
-				t.Fatal(err)
-			}
-			if opts.HooksOnly {
-				graceOver(t)
-			}
-			me := uint32(os.Getpid())
-			l.until("it", func() bool { return l.born[me] > 0 })
-			if got, want := l.born[me], rusage(cmd); !within(got, want, 0.02) {
-				t.Errorf("credited %v, rusage says %v", got, want)
-			}
-			if got := l.cpu[uint32(cmd.Process.Pid)]; got != 0 {
-				t.Errorf("credited %v to the process as well", got)
-			}
+			retried(t, func() error {
+				clear(l.born)
+				cmd := role(t, "burn", "1", "100")
+				if err := cmd.Run(); err != nil {
+					t.Fatal(err)
+				}
+				if opts.HooksOnly {
+					graceOver(t)
+				}
+				me := uint32(os.Getpid())
+				if !l.sees(func() bool { return l.born[me] > 0 }) {
+					return errors.New("no record of it")
+				}
+				if got := l.cpu[uint32(cmd.Process.Pid)]; got != 0 {
+					t.Errorf("credited %v to the process as well", got)
+				}
+				if got, want := l.born[me], rusage(cmd); !within(got, want, 0.02) {
+					return fmt.Errorf("credited %v, rusage says %v", got, want)
+				}
+				return nil
+			})
 			if opts.HooksOnly == l.u.HasTasks {
 				t.Errorf("HasTasks is %t", l.u.HasTasks)
 			}
