@@ -69,11 +69,19 @@ internal/web:                internal/unit internal/probe internal/energy intern
 
 # clients and views
 internal/promclient:         internal/unit github.com/prometheus/client_golang github.com/prometheus/common
+internal/promwrite:          github.com/prometheus/prometheus/prompb github.com/prometheus/common github.com/klauspost/compress
 internal/tui:                internal/unit internal/energy internal/workload internal/snapshot github.com/charmbracelet
 
 # the manifest engine: a second, separate stream
-internal/impact:             internal/unit internal/carbon internal/grid go.yaml.in/yaml/v3
-internal/impact/...:         internal/unit internal/impact internal/carbon internal/grid internal/promclient go.yaml.in/yaml/v3 github.com/prometheus/prometheus/prompb github.com/klauspost/compress
+internal/impact/value:
+internal/impact/fault:
+internal/impact/schema:      internal/impact/value
+internal/impact/jsyaml:      internal/impact/value internal/impact/fault go.yaml.in/yaml/v3
+internal/impact/plugin:      internal/impact/value internal/impact/fault internal/impact/schema
+internal/impact:             internal/unit internal/carbon internal/grid internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml
+internal/impact/builtin:     internal/unit internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml internal/carbon internal/grid internal/promclient internal/promwrite github.com/dlclark/regexp2
+internal/impact/serve:       internal/impact internal/impact/value internal/impact/fault internal/impact/plugin internal/impact/jsyaml
+internal/impact/...:         internal/unit internal/impact internal/impact/value internal/impact/fault internal/impact/plugin internal/impact/jsyaml
 
 # assembly, page, tests, generators
 internal/config:             any
