@@ -88,8 +88,9 @@ func (v Value) Truthy() bool {
 		return v.num != 0 && v.num == v.num
 	case String:
 		return v.box.str != ""
+	default:
+		return true
 	}
-	return true
 }
 
 // String returns v converted to text as ECMAScript's String() does. Dates are
@@ -122,8 +123,9 @@ func (v Value) String() string {
 			}
 		}
 		return b.String()
+	default:
+		return "[object Object]"
 	}
-	return "[object Object]"
 }
 
 // ToNumber converts v as ECMAScript's Number() does; what is no number is NaN.
@@ -137,8 +139,9 @@ func (v Value) ToNumber() float64 {
 		return textToNumber(v.box.str)
 	case Array:
 		return textToNumber(v.String())
+	default:
+		return v.num
 	}
-	return v.num
 }
 
 // isSpace tells ECMAScript's white space and line terminators.
@@ -197,7 +200,7 @@ func (v Value) ParseFloat() float64 {
 }
 
 func decimal(s string) float64 {
-	f, _ := strconv.ParseFloat(s, 64) //nolint:errcheck // the syntax is checked; out of range gives ±Inf, as it should
+	f, _ := strconv.ParseFloat(s, 64) // the syntax is checked; out of range gives ±Inf, as it should
 	return f
 }
 

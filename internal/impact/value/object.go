@@ -231,7 +231,7 @@ type edge struct {
 
 // rootShape is the one empty shape: without it equal objects of two manifests
 // would not share. It grows with the number of different key sequences.
-var rootShape = &Shape{}
+var rootShape = &Shape{} //nolint:gochecknoglobals // a cache: what it holds changes no result
 
 func (s *Shape) find(key string) int {
 	for i, k := range s.keys {

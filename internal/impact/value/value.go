@@ -27,12 +27,11 @@ const (
 	Map
 )
 
-var kindNames = [...]string{"undefined", "null", "boolean", "number", "string", "date", "array", "object"}
-
 // String returns the name that error messages use.
 func (k Kind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
+	names := [...]string{"undefined", "null", "boolean", "number", "string", "date", "array", "object"}
+	if int(k) < len(names) {
+		return names[k]
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -53,11 +52,11 @@ type box struct {
 
 // The kinds without a heap part share one box each. They are never written.
 var (
-	nullBox   = &box{kind: Null}
-	boolBox   = &box{kind: Bool}
-	numberBox = &box{kind: Number}
-	dateBox   = &box{kind: Date}
-	emptyBox  = &box{kind: String}
+	nullBox   = &box{kind: Null}   //nolint:gochecknoglobals // constant
+	boolBox   = &box{kind: Bool}   //nolint:gochecknoglobals // constant
+	numberBox = &box{kind: Number} //nolint:gochecknoglobals // constant
+	dateBox   = &box{kind: Date}   //nolint:gochecknoglobals // constant
+	emptyBox  = &box{kind: String} //nolint:gochecknoglobals // constant
 )
 
 // NullValue returns null.
@@ -180,8 +179,9 @@ func Identical(a, b Value) bool {
 		return a.box.str == b.box.str
 	case Array, Map:
 		return a.box.obj == b.box.obj
+	default:
+		return false
 	}
-	return false
 }
 
 // Equal reports whether a and b have the same content: numbers and dates by
@@ -209,8 +209,9 @@ func Equal(a, b Value) bool {
 			}
 		}
 		return true
+	default:
+		return a.box.obj.equal(b.box.obj)
 	}
-	return a.box.obj.equal(b.box.obj)
 }
 
 // Clone returns a deep copy of v. Dates, numbers and strings are shared.
@@ -228,6 +229,7 @@ func (v Value) Clone() Value {
 			o.vals[i] = o.vals[i].Clone()
 		}
 		return o.Value()
+	default:
+		return v
 	}
-	return v
 }
