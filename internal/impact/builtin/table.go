@@ -1,0 +1,13 @@
+// Package builtin holds the methods that manifests can name, one file each, and
+// the one table of them. Methods compute rows from rows; reading names,
+// arithmetic in configuration and mapping are the frame's (package plugin).
+package builtin
+
+import "noether/internal/impact/plugin"
+
+// Methods returns the table of all methods, in the order of the documentation.
+func Methods() []plugin.Method {
+	return []plugin.Method{
+		coefficient(),
+	}
+}
