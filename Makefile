@@ -28,7 +28,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: all help build run test race fuzz bench lint generate e2e guest cross licences check-go promtool
+.PHONY: all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool
 
 all: lint test ## lint and test (the default)
 
@@ -51,12 +51,13 @@ run: build ## build and start the agent on this machine: http://127.0.0.1:9877/m
 	exec bin/noether agent $(ARGS)
 
 promtool:
-	@if command -v promtool >/dev/null; then :; \
+	@need=; for tool in prometheus victoria-metrics prometheus-pushgateway; do command -v $$tool >/dev/null || need="$$need $$tool"; done; \
+	if [ -z "$$need" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing the Debian package prometheus, for promtool and a real Prometheus to scrape with"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
+	  echo "installing the Debian packages$$need, to be scraped, queried and written to by the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$need >/dev/null; \
 	else \
-	  echo "promtool is not installed: its checks are skipped (as root: apt-get install prometheus)"; \
+	  echo "not installed:$$need; the tests that need them are skipped, each with its reason (as root: apt-get install$$need)"; \
 	fi
 	@[ "$$(id -u)" = 0 ] || echo "not root: tests of BPF, real cgroups and real sensors are skipped, each with its reason (go test -v shows it)"
 
@@ -81,6 +82,9 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s)
 
 bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs/performance.md
 	$(GO) run ./test/bench $(ARGS)
+
+bench-impact: check-go ## cost of impact runs beside the npm package @grnsft/if, if npm is there; writes docs/impact-performance.md
+	$(GO) run ./test/bench/impact $(ARGS)
 
 e2e: check-go promtool ## the real binary, on simulated machines and on this one
 	$(GO) test -count=1 -timeout 20m ./test/e2e/...
