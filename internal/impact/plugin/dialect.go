@@ -36,6 +36,7 @@ type Dialect struct {
 	ClockSlots      bool // time-sync: slots by the clock, nothing past end-time, gaps of any length
 	KnownTimeSync   bool // time-sync: a number without aggregation-method is an error where copying would change its total
 	LookupKeepsRows bool // csv-lookup: "*" leaves the table as it is
+	PlainCSV        bool // csv: byte-order mark, mixed line ends, numeric column names and 0x1f are read as what they are, an empty cell is null, a file is read once
 	PairedPoints    bool // interpolation: x and y are sorted together
 	ZeroUnits       bool // sci: R = 0 or absent is an error, not sci = carbon
 	ZeroDivision    bool // divide: a zero denominator is an error, not the numerator
@@ -59,7 +60,7 @@ func Noether() Dialect {
 		UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
 		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true,
 		AlignByTime: true, KnownMetrics: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
-		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PairedPoints: true, ZeroUnits: true,
+		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, PairedPoints: true, ZeroUnits: true,
 		ZeroDivision: true, ConfigNames: true, FullPrecision: true, ShellErrors: true, RegexFlags: true, MockZero: true,
 		StrictConfig: true, FiniteNumbers: true,
 	}

@@ -34,6 +34,9 @@ type Plugin interface {
 type Node struct {
 	Path   []string      // names of the children from the root: {"shop", "pod-1"}; empty at the root
 	Config *value.Object // the node's config for this plugin; builtin methods ignore it; may be nil
+	// Aggregation tells what the plugins of the run say about a parameter, with
+	// the last one's word where they differ; false if none knows it. May be nil.
+	Aggregation func(name string) (Parameter, bool)
 }
 
 // Finisher is a plugin that acts once after the whole tree has been computed
