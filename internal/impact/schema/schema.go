@@ -34,7 +34,8 @@ func Message(issues []Issue, index int) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if len(issue.Path) == 0 {
+		path := strings.Join(issue.Path, ".")
+		if path == "" {
 			b.WriteString(issue.Text)
 			continue
 		}
@@ -42,7 +43,7 @@ func Message(issues []Issue, index int) string {
 		if index != NoIndex {
 			at = " at index " + strconv.Itoa(index)
 		}
-		fmt.Fprintf(&b, "\"%s\" parameter is %s%s. Error code: %s.", strings.Join(issue.Path, "."), strings.ToLower(issue.Text), at, issue.Code)
+		fmt.Fprintf(&b, "\"%s\" parameter is %s%s. Error code: %s.", path, strings.ToLower(issue.Text), at, issue.Code)
 	}
 	return b.String()
 }
@@ -279,8 +280,11 @@ type union []Type
 // Union is the first type that fits.
 func Union(types ...Type) Type { return union(types) }
 
+// aboutContent are the codes of issues that do not deny the type.
+var aboutContent = map[string]bool{"too_small": true, "invalid_string": true, "custom": true}
+
 func (t union) Parse(v value.Value, path []string) (value.Value, []Issue) {
-	var first []Issue
+	var first, near []Issue
 	for i, of := range t {
 		parsed, issues := of.Parse(v, path)
 		if issues == nil {
@@ -289,6 +293,12 @@ func (t union) Parse(v value.Value, path []string) (value.Value, []Issue) {
 		if i == 0 {
 			first = issues[:1]
 		}
+		if near == nil && !slices.ContainsFunc(issues, func(i Issue) bool { return !aboutContent[i.Code] }) {
+			near = issues
+		}
+	}
+	if near != nil {
+		return v, near // the type was right, its content not: zod reports that
 	}
 	first[0].Code = "invalid_union"
 	return v, first
