@@ -73,8 +73,8 @@ func Constant(zone string, intensity float64) Point {
 // New returns the table of points. A point without an end holds until the next
 // one of its zone, but no longer than a step or maxAge, whichever is longer: a
 // hole in the data stays a hole. A step is the smallest distance between two
-// points of the zone (of any zone if it has only one), and up to a fifth more,
-// so that months and years have no holes.
+// points of the zone, or of any zone if it has only one; months and years have
+// the length of the calendar.
 func New(points []Point, maxAge time.Duration) (*Table, error) {
 	zones := map[string][]Point{}
 	for _, p := range points {
@@ -130,7 +130,7 @@ func hold(points []Point, step, maxAge time.Duration) ([]grid.Sample, error) {
 	for i, p := range points {
 		end := p.To
 		if end.IsZero() {
-			end = p.From.Add(length(points, i, step))
+			end = after(p.From, step)
 		}
 		if old := p.From.Add(maxAge); old.After(end) {
 			end = old
@@ -146,17 +146,15 @@ func hold(points []Point, step, maxAge time.Duration) ([]grid.Sample, error) {
 	return out, nil
 }
 
-// length returns how long point i holds: a step, and as much more as months and
-// years differ.
-func length(points []Point, i int, step time.Duration) time.Duration {
-	for _, j := range []int{i, i - 1} {
-		if j >= 0 && j+1 < len(points) {
-			if d := points[j+1].From.Sub(points[j].From); d <= step+step/5 {
-				return d
-			}
-		}
+// after returns t and a step: of the calendar, where that is a month or a year.
+func after(t time.Time, step time.Duration) time.Time {
+	switch days := step.Hours() / 24; {
+	case 28 <= days && days <= 31:
+		return t.AddDate(0, 1, 0)
+	case 365 <= days && days <= 366:
+		return t.AddDate(1, 0, 0)
 	}
-	return step
+	return t.Add(step)
 }
 
 // layout is where a table has what.
