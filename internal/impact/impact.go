@@ -47,6 +47,15 @@ type Outcome struct {
 	// Result is the finished tree, for reports and explanations. It is nil if
 	// the run failed before the tree was computed.
 	Result *plugin.Result
+	// Failures are the components that failed alone, in tree order, and the
+	// plugins that could not finish, as far as Err is about parts of a run.
+	Failures []Failure
+}
+
+// Failure is one part of a run that failed while others went on.
+type Failure struct {
+	Path string // "tree.children.shop", "initialize.plugins.publish"
+	Err  error
 }
 
 // Run executes a manifest. It does not change manifest, with one exception that
@@ -70,32 +79,11 @@ func Run(ctx context.Context, manifest value.Value, o Options) *Outcome {
 	if err != nil {
 		return failure(raw, &o, err)
 	}
-	if err := r.compute(ctx, root); err != nil {
+	out, err := r.execute(ctx, root)
+	if err != nil {
 		return failure(raw, &o, err)
 	}
-	return r.finish(root)
-}
-
-// finish builds the outcome of a run that computed its tree.
-func (r *run) finish(root *node) *Outcome {
-	out := value.NewObject(r.fields.Len() + 2)
-	for k, v := range r.fields.All() {
-		switch k {
-		case "execution":
-		case "tree":
-			e := value.NewObject(3)
-			e.Set("command", value.Text(r.o.Command))
-			if r.o.Environment != nil {
-				e.Set("environment", r.o.Environment.Value())
-			}
-			e.Set("status", value.Text("success"))
-			out.Set("execution", e.Value())
-			out.Set(k, root.out.Value())
-		default:
-			out.Set(k, v)
-		}
-	}
-	return &Outcome{Output: out.Value(), Result: &plugin.Result{Manifest: out, Root: root.component}}
+	return out
 }
 
 // rawObject returns the keys of a manifest as ECMAScript's spread gives them:
@@ -124,11 +112,11 @@ func rawObject(v value.Value) *value.Object {
 // it was given and why.
 func failure(raw *value.Object, o *Options, err error) *Outcome {
 	out := raw.Copy(1)
-	out.Set("execution", failedExecution(o, err).Value())
+	out.Set("execution", failedExecution(o, err, nil).Value())
 	return &Outcome{Output: out.Value(), Err: err}
 }
 
-func failedExecution(o *Options, err error) *value.Object {
+func failedExecution(o *Options, err error, parts []Failure) *value.Object {
 	e := value.NewObject(5)
 	e.Set("status", value.Text("fail"))
 	e.Set("command", value.Text(o.Command))
@@ -136,6 +124,16 @@ func failedExecution(o *Options, err error) *value.Object {
 		e.Set("environment", o.Environment.Value())
 	}
 	e.Set("error", value.Text(errorText(err)))
+	if len(parts) > 0 {
+		list := make([]value.Value, len(parts))
+		for i, p := range parts {
+			one := value.NewObject(2)
+			one.Set("path", value.Text(p.Path))
+			one.Set("error", value.Text(errorText(p.Err)))
+			list[i] = one.Value()
+		}
+		e.Set("errors", value.List(list))
+	}
 	return e
 }
 

@@ -7,67 +7,129 @@ import (
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/plugin"
+	"noether/internal/impact/value"
 )
 
 const builtinPath = "builtin"
 
 // resolve finds the method of a declaration.
 func resolve(o *Options, d *plugin.Declaration) (*plugin.Method, error) {
-	path := module(d.Path)
-	var here []string
-	for i := range o.Methods {
-		m := &o.Methods[i]
-		if path == builtinPath && m.Name == d.Method || slices.Contains(m.Paths, path) && (m.Name == d.Method || slices.Contains(m.Aliases, d.Method)) {
-			return m, nil
-		}
-		if path == builtinPath || slices.Contains(m.Paths, path) {
-			here = append(here, m.Name)
-		}
-	}
 	switch {
 	case d.Path == "":
 		return nil, fault.New(fault.MissingPluginPath, "Initalization param 'path' is missing.")
 	case d.Method == "":
 		return nil, fault.New(fault.MissingPluginMethod, "Initalization param 'method' is missing.")
-	case len(here) > 0:
+	case strings.HasPrefix(d.Path, "../"):
+		return nil, fault.New(fault.PluginInitialization, "Provided module `%s:%s` is invalid or not found. \n", d.Path, d.Method)
+	}
+	path := module(d.Path)
+	var here, paths []string
+	for i := range o.Methods {
+		m := &o.Methods[i]
+		paths = append(paths, m.Paths...)
+		switch {
+		case path == builtinPath && m.Name == d.Method:
+			return m, nil
+		case slices.Contains(m.Paths, path) && (m.Name == d.Method || slices.Contains(m.Aliases, d.Method)):
+			return m, nil
+		case path == builtinPath || slices.Contains(m.Paths, path):
+			here = append(here, m.Name)
+		}
+	}
+	if len(here) == 0 {
+		slices.Sort(paths)
+		return nil, fault.New(fault.PluginInitialization, "Provided module `%s` is invalid or not found. Error: Cannot find module '%s' for plugin %s; this engine has %s", path, path, d.Name, strings.Join(slices.Compact(append([]string{builtinPath}, paths...)), ", "))
+	}
+	if !o.Env.Dialect.UnknownKeys {
 		return nil, fault.New(fault.Type, "plugin is not a function")
 	}
-	return nil, fault.New(fault.PluginInitialization, "Provided module `%s:%s` is invalid or not found. %s", d.Path, d.Method, known(o))
+	return nil, fault.New(fault.PluginInitialization, "plugin %s: path %q has no method %q%s; it has %s", d.Name, d.Path, d.Method, suggestion(d.Method, here), strings.Join(here, ", "))
 }
 
 // module returns the name of the module behind a path: the repository's for a
 // GitHub address.
 func module(path string) string {
 	if rest, ok := strings.CutPrefix(path, "https://github.com/"); ok {
-		parts := strings.Split(rest, "/")
-		return parts[len(parts)-1]
+		return rest[strings.LastIndexByte(rest, '/')+1:]
 	}
-	return path
+	return strings.TrimPrefix(path, "./")
 }
 
-// known lists the modules that methods answer to.
-func known(o *Options) string {
-	paths := []string{builtinPath}
-	for i := range o.Methods {
-		for _, p := range o.Methods[i].Paths {
-			if !slices.Contains(paths, p) {
-				paths = append(paths, p)
-			}
+// notInitialized words that a pipeline names a plugin that is not declared.
+func (r *run) notInitialized(name string) error {
+	var hint string
+	if r.dialect.UnknownKeys {
+		names := make([]string, len(r.ordered))
+		for i, in := range r.ordered {
+			names[i] = in.d.Name
+		}
+		hint = suggestion(name, names)
+	}
+	return fault.New(fault.PluginInitialization, "Not initalized plugin: %s. Check if %s is in 'manifest.initalize.plugins'.%s", name, name, strings.Replace(hint, ": ", " ", 1))
+}
+
+// suggestion returns ": did you mean "x"?" for the nearest of options, or
+// nothing if none is near.
+func suggestion(word string, options []string) string {
+	best, least := "", max(1, len(word)/3)+1
+	for _, option := range options {
+		if d := distance(strings.ToLower(word), strings.ToLower(option)); d < least {
+			best, least = option, d
 		}
 	}
-	return fmt.Sprintf("Known modules: %s.", strings.Join(paths, ", "))
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %q?", best)
 }
 
-// knowledge is what the plugins' metadata say about parameters.
-type knowledge map[string]plugin.Parameter
+// distance is the number of insertions, deletions and substitutions between a and b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left, diagonal := i+1, i
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, left, row[j+1])
+			}
+			diagonal, row[j] = row[j+1], left
+			left = cost
+		}
+		row[len(b)] = left
+	}
+	return row[len(b)]
+}
 
-func (k *knowledge) register(in *instance, agree bool) error {
-	if *k == nil {
-		*k = knowledge{}
+// checkPipeline refuses pipelines in the form that older manifests have, where
+// the reference computes nothing and reports success.
+func (r *run) checkPipeline(n *node, p value.Value) error {
+	if p.Kind() == value.Map {
+		for phase := range p.Object().All() {
+			if r.dialect.UnknownKeys && !slices.Contains(phases[:], phase) {
+				r.warn(n, "pipeline.%s is no phase%s; the phases are %s", phase, suggestion(phase, phases[:]), strings.Join(phases[:], ", "))
+			}
+		}
+		return nil
 	}
-	m := in.plugin.Metadata()
-	for _, p := range slices.Concat(m.Inputs, m.Outputs) {
-		(*k)[p.Name] = p
+	if !r.dialect.OldPipeline {
+		return nil
 	}
-	return nil
+	names := p.String()
+	if p.Kind() == value.Array {
+		names = strings.Join(strings.Split(names, ","), ", ")
+	}
+	return fault.New(fault.ManifestValidation, "%s.pipeline is %s, the form of older manifests: write it by phases, pipeline: {compute: [%s]}", where(n.path), p.Kind(), names)
+}
+
+var phases = [...]string{"observe", "regroup", "compute"}
+
+// warnNodeConfig tells that config of a node reaches few plugins.
+func (r *run) warnNodeConfig(n *node, config value.Value) {
+	for name := range config.Object().All() {
+		r.warn(n, "config for %s is at the component, where builtin methods do not read it: move it to initialize.plugins.%s.config", name, name)
+	}
 }

@@ -1,9 +1,104 @@
 package impact
 
-import "noether/internal/impact/value"
+import (
+	"fmt"
+	"slices"
 
-// mendKeys reports keys of a manifest that nothing reads and returns the
-// manifest with what an older form called otherwise under its present name.
+	"noether/internal/impact/value"
+)
+
+// Keys that the schema and the engine know, by the object they are in.
+var (
+	manifestKeys    = []string{"name", "description", "tags", "explainer", "explain", "aggregation", "initialize", "execution", "tree"}
+	tagKeys         = []string{"kind", "complexity", "category"}
+	aggregationKeys = []string{"metrics", "type", "skip-components"}
+	initializeKeys  = []string{"plugins"}
+	pluginKeys      = []string{"path", "method", "mapping", "config", "parameter-metadata"}
+	metadataKeys    = []string{"inputs", "outputs"}
+	nodeKeys        = []string{"children", "inputs", "outputs", "defaults", "config", "pipeline", "aggregated", "sci-period"}
+)
+
+// Keys of older manifests and what became of them.
+var movedKeys = map[string]string{
+	"params":        "parameters are described by the parameter-metadata of each plugin",
+	"outputs":       "the output goes where -o says",
+	"global-config": "config is given too and holds",
+}
+
+// mendKeys reports keys of a manifest that nothing reads, and returns the
+// manifest with global-config of plugins, as older manifests have it, read as
+// config. It does not change raw.
 func mendKeys(raw *value.Object, o *Options) *value.Object {
-	return raw
+	k := keys{o.Env.Warn}
+	k.check("", raw, manifestKeys)
+	k.check("tags", raw.Get("tags").Object(), tagKeys)
+	k.check("aggregation", raw.Get("aggregation").Object(), aggregationKeys)
+	initialize := raw.Get("initialize").Object()
+	k.check("initialize", initialize, initializeKeys)
+	plugins := initialize.Get("plugins").Object()
+	mended := plugins
+	for name, entry := range plugins.All() {
+		path := "initialize.plugins." + name
+		e := entry.Object()
+		if old := e.Get("global-config"); old.Kind() != value.Undefined && e.Get("config").IsNullish() {
+			if mended == plugins {
+				mended = plugins.Copy(0)
+			}
+			e = e.Copy(1)
+			e.Set("config", old)
+			e.Delete("global-config")
+			mended.Set(name, e.Value())
+			k.warn("%s.global-config: read as config, its present name", path)
+		}
+		k.check(path, e, pluginKeys)
+		k.check(path+".parameter-metadata", e.Get("parameter-metadata").Object(), metadataKeys)
+	}
+	k.tree("tree", raw.Get("tree").Object(), map[string]bool{})
+	if mended == plugins {
+		return raw
+	}
+	out, init := raw.Copy(0), initialize.Copy(0)
+	init.Set("plugins", mended.Value())
+	out.Set("initialize", init.Value())
+	return out
+}
+
+type keys struct {
+	warn func(format string, args ...any)
+}
+
+func (k keys) check(path string, o *value.Object, known []string) {
+	if path != "" {
+		path += "."
+	}
+	for key := range o.All() {
+		if !slices.Contains(known, key) {
+			k.unknown(path, key, known)
+		}
+	}
+}
+
+func (k keys) unknown(path, key string, known []string) {
+	why := suggestion(key, known)
+	if moved, ok := movedKeys[key]; ok {
+		why = ": " + moved
+	}
+	k.warn("%s", fmt.Sprintf("%s%s: nothing reads this key%s", path, key, why))
+}
+
+// tree reports unknown keys of components, each name once.
+func (k keys) tree(path string, n *value.Object, seen map[string]bool) {
+	for key := range n.All() {
+		if !slices.Contains(nodeKeys, key) && !seen[key] {
+			seen[key] = true
+			k.unknown(path+".", key, nodeKeys)
+		}
+	}
+	children := n.Get("children").Object()
+	if inputs := n.Get("inputs"); children != nil && inputs.Truthy() {
+		k.warn("%s.inputs: a component with children has no inputs of its own: nothing reads them", path)
+	}
+	for name, child := range children.All() {
+		k.tree(path+".children."+name, child.Object(), seen)
+	}
 }

@@ -26,6 +26,7 @@ type Dialect struct {
 	// Aggregation
 	AlignByTime    bool // siblings are matched by timestamp, not by position; none is cut off
 	KnownMetrics   bool // a metric without aggregation-method is an error, not its last value
+	NoneOmits      bool // a metric with "component: none" is left out of groups instead of failing them
 	SkipComponents bool // aggregation.skip-components works
 	NumbersOnly    bool // text under sum or avg is an error, not its leading digits
 	MetadataAgrees bool // two plugins that disagree about a parameter are an error, not the last one's word
@@ -59,7 +60,7 @@ func Noether() Dialect {
 		ExitCode: true, KeepComputed: true, Parallel: true, OutputPath: true, DefaultsAlways: true, EmptyRows: true,
 		UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
 		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true,
-		AlignByTime: true, KnownMetrics: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
+		AlignByTime: true, KnownMetrics: true, NoneOmits: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
 		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, PairedPoints: true, ZeroUnits: true,
 		ZeroDivision: true, ConfigNames: true, FullPrecision: true, ShellErrors: true, RegexFlags: true, MockZero: true,
 		StrictConfig: true, FiniteNumbers: true,
