@@ -136,6 +136,7 @@ func checkCurveInput(row, config *value.Object, index int) error {
 
 func interpolate(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 	at := curveOf(c.Config)
+	x := c.Config.Get("x").Items()
 	for i, row := range c.Rows {
 		config := c.Row(i)
 		in, out := config.Get("input-parameter"), config.Get("output-parameter").Str()
@@ -148,7 +149,12 @@ func interpolate(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 				continue
 			}
 		}
-		row.Set(out, value.Of(at(v.ToNumber())))
+		t := v.ToNumber()
+		if c.Env.Dialect.PairedPoints && !(t >= x[0].Num() && t <= x[len(x)-1].Num()) { // reached by arithmetic in config
+			return nil, fault.New(fault.InputValidation, "The target x value must be within the range of the given x values. Observation %d: %s is not within %s and %s",
+				i, value.FormatNumber(t), value.FormatNumber(x[0].Num()), value.FormatNumber(x[len(x)-1].Num()))
+		}
+		row.Set(out, value.Of(at(t)))
 	}
 	return c.Rows, nil
 }

@@ -9,5 +9,10 @@ import "noether/internal/impact/plugin"
 func Methods() []plugin.Method {
 	return []plugin.Method{
 		coefficient(),
+		csvImport(),
+		csvLookup(),
+		interpolation(),
+		mockObservations(),
+		regex(),
 	}
 }
