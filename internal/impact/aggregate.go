@@ -265,25 +265,22 @@ type metric struct {
 // folder returns an empty folder over time or over components; over components
 // timestamp and duration are those of the last row.
 func (r *run) folder(components bool) *folder {
-	f := &folder{acc: value.NewObject(len(r.aggregation.metrics) + 2), numbers: r.dialect.NumbersOnly}
-	for _, name := range r.aggregation.metrics {
-		if name == timestampKey || name == durationKey {
-			continue
-		}
+	f := &folder{numbers: r.dialect.NumbersOnly}
+	for _, name := range slices.Concat(r.aggregation.metrics, []string{timestampKey, durationKey}) {
 		method := plugin.Copy
-		if p, ok := r.known[name]; ok {
-			method = p.Time
-			if components {
-				method = p.Component
+		switch p, ok := r.known[name]; {
+		case name == timestampKey || name == durationKey:
+			if !components {
+				method = plugin.None
 			}
+		case ok && components:
+			method = p.Component
+		case ok:
+			method = p.Time
 		}
 		f.metrics = append(f.metrics, metric{value.Field{Name: name}, method})
 	}
-	method := plugin.None
-	if components {
-		method = plugin.Copy
-	}
-	f.metrics = append(f.metrics, metric{value.Field{Name: timestampKey}, method}, metric{value.Field{Name: durationKey}, method})
+	f.take()
 	return f
 }
 

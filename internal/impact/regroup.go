@@ -37,7 +37,9 @@ func (r *run) regroup(n *node, by value.Value, rows []*value.Object, old []value
 	}
 	n.out.Delete("inputs")
 	n.out.Delete("outputs")
-	r.grow(n, groups)
+	if groups.names != nil {
+		r.grow(n, groups)
+	}
 	return true, nil
 }
 
@@ -109,10 +111,13 @@ func groupKeys(by value.Value) ([]string, error) {
 
 // grouped reports whether every row has the last names of path as its keys' values.
 func grouped(rows []*value.Object, keys, path []string) bool {
+	if len(path) < len(keys) {
+		return false
+	}
+	path = path[len(path)-len(keys):]
 	for _, row := range rows {
 		for i, key := range keys {
-			at := len(path) - len(keys) + i
-			if v := row.Get(key); at < 0 || !v.IsString() || v.Str() != path[at] {
+			if v := row.Get(key); !v.IsString() || v.Str() != path[i] {
 				return false
 			}
 		}
