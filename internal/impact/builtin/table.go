@@ -14,5 +14,7 @@ func Methods() []plugin.Method {
 		interpolation(),
 		mockObservations(),
 		regex(),
+		carbonIntensity(),
+		prometheusPublisher(),
 	}
 }
