@@ -43,7 +43,7 @@ func (r *run) checkMetrics() error {
 func (r *run) aggregate(root *node) error {
 	var failed error
 	root.each(func(n *node) {
-		if failed != nil {
+		if failed != nil || n.component.Err != nil {
 			return
 		}
 		err := r.fold(n)
@@ -63,9 +63,6 @@ func (r *run) aggregate(root *node) error {
 
 // fold aggregates one node whose children are done.
 func (r *run) fold(n *node) error {
-	if n.component.Err != nil {
-		return nil
-	}
 	for _, c := range n.children {
 		if c.component.Err != nil {
 			return &fault.Error{Class: fault.MissingAggregation, Message: "sum up " + where(n.path) + ": " + where(c.path) + " has no result", Cause: errIncomplete}

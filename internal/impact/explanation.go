@@ -196,16 +196,16 @@ func (e *explainer) input(p place) ExplainedInput {
 
 // explain appends the step of p and of what it was made of.
 func (e *explainer) explain(p place) {
-	if key := p.String(); e.seen[key+strconv.Itoa(p.before)] {
+	key := p.String() + strconv.Itoa(p.before)
+	if e.seen[key] {
 		return
-	} else {
-		e.seen[key+strconv.Itoa(p.before)] = true
 	}
+	e.seen[key] = true
 	s := ExplainedStep{Path: p.String(), Value: p.at().Get(p.name), Unit: e.known[p.name].Unit}
 	children := p.node.Get("children").Object()
 	var next []place
 	switch {
-	case p.part == "sci-period":
+	case p.part == periodKey:
 		next = e.period(p, children, &s)
 	case p.part == "aggregated":
 		s.Origin, s.Formula = FromTime, folding(e.known[p.name].Time, "rows")
@@ -269,6 +269,7 @@ func folding(method plugin.Aggregation, over string) string {
 		return "sum of the " + over
 	case plugin.Avg:
 		return "mean of the " + over
+	case plugin.None, plugin.Copy:
 	}
 	return "last of the " + over
 }
@@ -320,8 +321,8 @@ func (e *explainer) computed(p place, s *ExplainedStep) []place {
 	if p.part == "inputs" {
 		names = nil
 	}
-	for i := len(names) - 1; i >= 0; i-- {
-		in := e.plugins[names[i]]
+	for i, name := range slices.Backward(names) {
+		in := e.plugins[name]
 		if in == nil || in.method.Formula == nil {
 			continue
 		}
@@ -329,7 +330,7 @@ func (e *explainer) computed(p place, s *ExplainedStep) []place {
 		if !ok {
 			continue
 		}
-		s.Origin, s.Plugin, s.Method, s.Formula, s.Source = FromPlugin, names[i], in.method.Name, f.Text, f.Source
+		s.Origin, s.Plugin, s.Method, s.Formula, s.Source = FromPlugin, name, in.method.Name, f.Text, f.Source
 		if f.Unit != "" && s.Unit == "" {
 			s.Unit = f.Unit
 		}

@@ -10,6 +10,7 @@ package impact
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/plugin"
@@ -89,23 +90,18 @@ func Run(ctx context.Context, manifest value.Value, o Options) *Outcome {
 // rawObject returns the keys of a manifest as ECMAScript's spread gives them:
 // text and lists have their positions as keys, other things none.
 func rawObject(v value.Value) *value.Object {
-	switch v.Kind() {
-	case value.Map:
+	if v.Kind() == value.Map {
 		return v.Object()
-	case value.String:
-		o := value.NewObject(0)
-		for i, c := range []rune(v.Str()) {
-			o.Set(value.FormatNumber(float64(i)), value.Text(string(c)))
-		}
-		return o
-	case value.Array:
-		o := value.NewObject(0)
-		for i, item := range v.Items() {
-			o.Set(value.FormatNumber(float64(i)), item)
-		}
-		return o
 	}
-	return value.NewObject(0)
+	o := value.NewObject(0)
+	items := v.Items()
+	for _, c := range v.Str() {
+		items = append(items, value.Text(string(c)))
+	}
+	for i, item := range items {
+		o.Set(strconv.Itoa(i), item)
+	}
+	return o
 }
 
 // failure builds the outcome of a run that computed nothing: the manifest as

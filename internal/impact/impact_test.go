@@ -21,7 +21,7 @@ type double struct {
 	finished *[]string
 }
 
-func (p double) Execute(_ context.Context, rows []*value.Object, n *plugin.Node) ([]*value.Object, error) {
+func (p double) Execute(_ context.Context, rows []*value.Object, _ *plugin.Node) ([]*value.Object, error) {
 	of, to := p.d.Config.Get("of").Str(), p.d.Config.Get("to").Str()
 	for i, row := range rows {
 		v := row.Get(of)
@@ -35,7 +35,7 @@ func (p double) Execute(_ context.Context, rows []*value.Object, n *plugin.Node)
 
 func (p double) Metadata() plugin.Metadata { return p.d.Metadata }
 
-func (p double) Finish(_ context.Context, r *plugin.Result) error {
+func (p double) Finish(context.Context, *plugin.Result) error {
 	if p.finished != nil {
 		*p.finished = append(*p.finished, p.d.Name)
 	}
@@ -232,8 +232,8 @@ func TestFinisherFailureKeepsTheResult(t *testing.T) {
 func TestInitializationErrorsNameWhatThereIs(t *testing.T) {
 	for _, c := range []struct{ path, method, reference, noether string }{
 		{"builtin", "Duoble", "TypeError: plugin is not a function", `PluginInitializationError: plugin d: path "builtin" has no method "Duoble": did you mean "Double"?; it has Double, Sci`},
-		{"''", "Double", "MissingPluginPathError: Initalization param 'path' is missing.", ""},
-		{"builtin", "''", "MissingPluginMethodError: Initalization param 'method' is missing.", ""},
+		{"''", "Double", "MissingPluginPathError: Initalization param 'path' is missing.", ""},      //nolint:misspell // the reference's text
+		{"builtin", "''", "MissingPluginMethodError: Initalization param 'method' is missing.", ""}, //nolint:misspell // the reference's text
 		{"../x", "Y", "PluginInitializationError: Provided module `../x:Y` is invalid or not found. \n", ""},
 		{"https://github.com/o/other", "Y", "PluginInitializationError: Provided module `other` is invalid or not found. Error: Cannot find module 'other' for plugin d; this engine has builtin, old-plugins", ""},
 		{"https://github.com/o/old-plugins", "Double", "", ""},

@@ -16,9 +16,9 @@ const builtinPath = "builtin"
 func resolve(o *Options, d *plugin.Declaration) (*plugin.Method, error) {
 	switch {
 	case d.Path == "":
-		return nil, fault.New(fault.MissingPluginPath, "Initalization param 'path' is missing.")
+		return nil, fault.New(fault.MissingPluginPath, "Initalization param 'path' is missing.") //nolint:misspell // the reference's text
 	case d.Method == "":
-		return nil, fault.New(fault.MissingPluginMethod, "Initalization param 'method' is missing.")
+		return nil, fault.New(fault.MissingPluginMethod, "Initalization param 'method' is missing.") //nolint:misspell // the reference's text
 	case strings.HasPrefix(d.Path, "../"):
 		return nil, fault.New(fault.PluginInitialization, "Provided module `%s:%s` is invalid or not found. \n", d.Path, d.Method)
 	}
@@ -65,7 +65,7 @@ func (r *run) notInitialized(name string) error {
 		}
 		hint = suggestion(name, names)
 	}
-	return fault.New(fault.PluginInitialization, "Not initalized plugin: %s. Check if %s is in 'manifest.initalize.plugins'.%s", name, name, strings.Replace(hint, ": ", " ", 1))
+	return fault.New(fault.PluginInitialization, "Not initalized plugin: %s. Check if %s is in 'manifest.initalize.plugins'.%s", name, name, strings.Replace(hint, ": ", " ", 1)) //nolint:misspell // the reference's text
 }
 
 // suggestion returns ": did you mean "x"?" for the nearest of options, or
@@ -107,10 +107,11 @@ func distance(a, b string) int {
 // checkPipeline refuses pipelines in the form that older manifests have, where
 // the reference computes nothing and reports success.
 func (r *run) checkPipeline(n *node, p value.Value) error {
+	phases := []string{"observe", "regroup", "compute"}
 	if p.Kind() == value.Map {
 		for phase := range p.Object().All() {
-			if r.dialect.UnknownKeys && !slices.Contains(phases[:], phase) {
-				r.warn(n, "pipeline.%s is no phase%s; the phases are %s", phase, suggestion(phase, phases[:]), strings.Join(phases[:], ", "))
+			if r.dialect.UnknownKeys && !slices.Contains(phases, phase) {
+				r.warn(n, "pipeline.%s is no phase%s; the phases are %s", phase, suggestion(phase, phases), strings.Join(phases, ", "))
 			}
 		}
 		return nil
@@ -124,8 +125,6 @@ func (r *run) checkPipeline(n *node, p value.Value) error {
 	}
 	return fault.New(fault.ManifestValidation, "%s.pipeline is %s, the form of older manifests: write it by phases, pipeline: {compute: [%s]}", where(n.path), p.Kind(), names)
 }
-
-var phases = [...]string{"observe", "regroup", "compute"}
 
 // warnNodeConfig tells that config of a node reaches few plugins.
 func (r *run) warnNodeConfig(n *node, config value.Value) {

@@ -1,40 +1,34 @@
 package impact
 
 import (
-	"fmt"
 	"slices"
 
 	"noether/internal/impact/value"
 )
 
-// Keys that the schema and the engine know, by the object they are in.
-var (
-	manifestKeys    = []string{"name", "description", "tags", "explainer", "explain", "aggregation", "initialize", "execution", "tree"}
-	tagKeys         = []string{"kind", "complexity", "category"}
-	aggregationKeys = []string{"metrics", "type", "skip-components"}
-	initializeKeys  = []string{"plugins"}
-	pluginKeys      = []string{"path", "method", "mapping", "config", "parameter-metadata"}
-	metadataKeys    = []string{"inputs", "outputs"}
-	nodeKeys        = []string{"children", "inputs", "outputs", "defaults", "config", "pipeline", "aggregated", "sci-period"}
-)
-
-// Keys of older manifests and what became of them.
-var movedKeys = map[string]string{
-	"params":        "parameters are described by the parameter-metadata of each plugin",
-	"outputs":       "the output goes where -o says",
-	"global-config": "config is given too and holds",
+// moved tells what became of keys of older manifests.
+func moved(key string) string {
+	switch key {
+	case "params":
+		return ": parameters are described by the parameter-metadata of each plugin"
+	case "outputs":
+		return ": the output goes where -o says"
+	case "global-config":
+		return ": config is given too and holds"
+	}
+	return ""
 }
 
 // mendKeys reports keys of a manifest that nothing reads, and returns the
 // manifest with global-config of plugins, as older manifests have it, read as
 // config. It does not change raw.
 func mendKeys(raw *value.Object, o *Options) *value.Object {
-	k := keys{o.Env.Warn}
-	k.check("", raw, manifestKeys)
-	k.check("tags", raw.Get("tags").Object(), tagKeys)
-	k.check("aggregation", raw.Get("aggregation").Object(), aggregationKeys)
+	k := keys{o.Env.Warn, []string{"children", "inputs", "outputs", "defaults", "config", "pipeline", "aggregated", periodKey}}
+	k.check("", raw, "name", "description", "tags", "explainer", "explain", "aggregation", "initialize", "execution", "tree")
+	k.check("tags", raw.Get("tags").Object(), "kind", "complexity", "category")
+	k.check("aggregation", raw.Get("aggregation").Object(), "metrics", "type", "skip-components")
 	initialize := raw.Get("initialize").Object()
-	k.check("initialize", initialize, initializeKeys)
+	k.check("initialize", initialize, "plugins")
 	plugins := initialize.Get("plugins").Object()
 	mended := plugins
 	for name, entry := range plugins.All() {
@@ -50,8 +44,8 @@ func mendKeys(raw *value.Object, o *Options) *value.Object {
 			mended.Set(name, e.Value())
 			k.warn("%s.global-config: read as config, its present name", path)
 		}
-		k.check(path, e, pluginKeys)
-		k.check(path+".parameter-metadata", e.Get("parameter-metadata").Object(), metadataKeys)
+		k.check(path, e, "path", "method", "mapping", "config", "parameter-metadata")
+		k.check(path+".parameter-metadata", e.Get("parameter-metadata").Object(), "inputs", "outputs")
 	}
 	k.tree("tree", raw.Get("tree").Object(), map[string]bool{})
 	if mended == plugins {
@@ -63,11 +57,13 @@ func mendKeys(raw *value.Object, o *Options) *value.Object {
 	return out
 }
 
+// keys looks for keys that nothing reads.
 type keys struct {
 	warn func(format string, args ...any)
+	node []string // what components may have
 }
 
-func (k keys) check(path string, o *value.Object, known []string) {
+func (k keys) check(path string, o *value.Object, known ...string) {
 	if path != "" {
 		path += "."
 	}
@@ -79,19 +75,19 @@ func (k keys) check(path string, o *value.Object, known []string) {
 }
 
 func (k keys) unknown(path, key string, known []string) {
-	why := suggestion(key, known)
-	if moved, ok := movedKeys[key]; ok {
-		why = ": " + moved
+	why := moved(key)
+	if why == "" {
+		why = suggestion(key, known)
 	}
-	k.warn("%s", fmt.Sprintf("%s%s: nothing reads this key%s", path, key, why))
+	k.warn("%s%s: nothing reads this key%s", path, key, why)
 }
 
 // tree reports unknown keys of components, each name once.
 func (k keys) tree(path string, n *value.Object, seen map[string]bool) {
 	for key := range n.All() {
-		if !slices.Contains(nodeKeys, key) && !seen[key] {
+		if !slices.Contains(k.node, key) && !seen[key] {
 			seen[key] = true
-			k.unknown(path+".", key, nodeKeys)
+			k.unknown(path+".", key, k.node)
 		}
 	}
 	children := n.Get("children").Object()

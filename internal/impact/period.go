@@ -11,12 +11,8 @@ import (
 	"noether/internal/impact/value"
 )
 
-// Names under which manifests keep the parts of carbon and the energy (kWh).
-var (
-	operationalKeys = [...]string{"carbon-operational", "operational-carbon"}
-	embodiedKeys    = [...]string{"carbon-embodied", "embodied-carbon"}
-	energyKeys      = [...]string{"energy"}
-)
+// periodKey is where a node keeps its period in the output.
+const periodKey = "sci-period"
 
 // account is what the rows of a component say about carbon and functional units.
 type account struct {
@@ -95,7 +91,7 @@ func (r *run) score(n *node, a *account) {
 	o.Set("functional-unit", value.Text(p.FunctionalUnit))
 	o.Set("units", value.Of(p.Units))
 	o.Set("sci", value.Of(p.SCI))
-	n.out.Set("sci-period", o.Value())
+	n.out.Set(periodKey, o.Value())
 }
 
 // totalUnits folds R over time: added up, unless the manifest says that R is a
@@ -149,7 +145,8 @@ func (r *run) leafAccount(n *node) *account {
 	if strings.HasPrefix(a.unit, "=") {
 		a.why = "the functional unit is an expression: compute it in a parameter of its own and name that"
 	}
-	operational, embodied, energy := fields(operationalKeys[:]), fields(embodiedKeys[:]), fields(energyKeys[:])
+	operational, embodied := fields("carbon-operational", "operational-carbon"), fields("carbon-embodied", "embodied-carbon")
+	energy := fields("energy") // kWh
 	unit := value.Field{Name: a.unit}
 	for i, row := range rows {
 		c := carbon.Get(row)
@@ -264,7 +261,7 @@ func (a *account) fail(format string, args ...any) {
 	}
 }
 
-func fields(names []string) []value.Field {
+func fields(names ...string) []value.Field {
 	out := make([]value.Field, len(names))
 	for i, name := range names {
 		out[i].Name = name

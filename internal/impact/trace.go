@@ -3,6 +3,7 @@ package impact
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"noether/internal/impact/value"
@@ -54,15 +55,7 @@ func (t *Trace) wants(n *node) bool {
 		return true
 	}
 	dotted := strings.Join(n.path, ".")
-	if dotted == t.Child || strings.HasPrefix(dotted, t.Child+".") {
-		return true
-	}
-	for _, name := range n.path {
-		if name == t.Child {
-			return true
-		}
-	}
-	return false
+	return dotted == t.Child || strings.HasPrefix(dotted, t.Child+".") || slices.Contains(n.path, t.Child)
 }
 
 // before copies rows that a plugin is about to change, if they are traced.

@@ -60,7 +60,7 @@ var binary = sync.OnceValues(func() (string, error) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if file, err := binary(); err == nil && os.Getenv("NOETHER_BINARY") == "" {
-		os.RemoveAll(filepath.Dir(file)) //nolint:errcheck // a leftover in the temporary directory
+		os.RemoveAll(filepath.Dir(file))
 	}
 	os.Exit(code)
 }
