@@ -22,6 +22,8 @@ type Dialect struct {
 	AnyName          bool // names may hold digits, dots, colons and spaces
 	FullExpressions  bool // parentheses, decimals, one-letter names, division of names
 	MappingEveryNode bool // mapping holds at every node and before inputs are checked
+	RowsApart        bool // rows that a plugin makes take nothing from the input rows of the same number
+	RowNumbers       bool // an error about a row says which one
 
 	// Aggregation
 	AlignByTime    bool // siblings are matched by timestamp, not by position; none is cut off
@@ -40,6 +42,7 @@ type Dialect struct {
 	PlainCSV        bool // csv: byte-order mark, mixed line ends, numeric column names and 0x1f are read as what they are, an empty cell is null, a file is read once
 	PairedPoints    bool // interpolation: x and y are sorted together
 	ZeroUnits       bool // sci: R = 0 or absent is an error, not sci = carbon
+	CopyRemoves     bool // copy: keep-existing: false removes the input whatever its value
 	ZeroDivision    bool // divide: a zero denominator is an error, not the numerator
 	ConfigNames     bool // divide: an input called numerator or denominator is an ordinary input
 	FullPrecision   bool // time-converter: not rounded to six decimals
@@ -59,10 +62,10 @@ func Noether() Dialect {
 	return Dialect{
 		ExitCode: true, KeepComputed: true, Parallel: true, OutputPath: true, DefaultsAlways: true, EmptyRows: true,
 		UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
-		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true,
+		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true, RowsApart: true, RowNumbers: true,
 		AlignByTime: true, KnownMetrics: true, NoneOmits: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
 		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, PairedPoints: true, ZeroUnits: true,
-		ZeroDivision: true, ConfigNames: true, FullPrecision: true, ShellErrors: true, RegexFlags: true, MockZero: true,
+		CopyRemoves: true, ZeroDivision: true, ConfigNames: true, FullPrecision: true, ShellErrors: true, RegexFlags: true, MockZero: true,
 		StrictConfig: true, FiniteNumbers: true,
 	}
 }
