@@ -125,7 +125,7 @@ func (p *intensity) run(ctx context.Context, c *plugin.Call) ([]*value.Object, e
 			return nil, fault.New(fault.MissingInputData, "carbon intensity of zone %q: %w", z.name, err)
 		}
 		for _, i := range z.rows {
-			from, to, err := rowSpan(&timestamp, &duration, c.Rows[i])
+			from, to, err := spanOfRow(&timestamp, &duration, c.Rows[i])
 			if err != nil {
 				return nil, atRow(i, err)
 			}
@@ -161,7 +161,7 @@ func zonesOf(rows []*value.Object, config *value.Object, timestamp, duration *va
 				return nil, fault.New(fault.MissingInputData, "%s is missing from the input array, or has nullish value (row %d): give zone in config or the column in the rows", column.Name, i)
 			}
 		}
-		from, to, err := rowSpan(timestamp, duration, row)
+		from, to, err := spanOfRow(timestamp, duration, row)
 		if err != nil {
 			return nil, atRow(i, err)
 		}
@@ -179,7 +179,7 @@ func zonesOf(rows []*value.Object, config *value.Object, timestamp, duration *va
 
 // openIntensity makes the source that a checked configuration names.
 func openIntensity(ctx context.Context, env *plugin.Env, config *value.Object) (grid.Source, error) {
-	maxAge := seconds(config.Get("max-age").Num())
+	maxAge := secondsOf(config.Get("max-age").Num())
 	if o := config.Get("series").Object(); o != nil {
 		s, err := openSeries(env, o, maxAge)
 		if err != nil {

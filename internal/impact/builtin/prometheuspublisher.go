@@ -158,7 +158,7 @@ func (p *publisher) settings(config *value.Object) (*publishSettings, error) {
 	text := func(key string) string { return c.Get(key).Str() }
 	s := &publishSettings{
 		to: text("to"), url: text("url"), version: text("version"), path: text("path"), prefix: text("credentials"), tenant: text("tenant"),
-		timeout: seconds(c.Get("timeout").Num()), giveUp: seconds(c.Get("give-up-after").Num()),
+		timeout: secondsOf(c.Get("timeout").Num()), giveUp: secondsOf(c.Get("give-up-after").Num()),
 		components: text("components"), steps: text("samples") == "steps",
 		boundary: text("boundary"), methodology: text("methodology"), maxSeries: int(min(c.Get("max-series").Num(), 1e9)),
 	}
@@ -177,7 +177,7 @@ func (p *publisher) settings(config *value.Object) (*publishSettings, error) {
 	return s, nil
 }
 
-func seconds(s float64) time.Duration { return time.Duration(min(s, 1e6) * float64(time.Second)) }
+func secondsOf(s float64) time.Duration { return time.Duration(min(s, 1e6) * float64(time.Second)) }
 
 func (s *publishSettings) readLabels(c *value.Object) error {
 	taken := map[string]bool{"manifest": true, "path": true, "functional_unit": true, "phase": true, "boundary": true, "methodology": true, "job": true, "instance": s.to != "remote-write"}

@@ -50,7 +50,7 @@ type measurement struct {
 
 const joulesPerKWh = 3.6e6
 
-func unknown() (m measurement) {
+func unknownMeasurement() (m measurement) {
 	for i := range m.values {
 		m.values[i] = math.NaN()
 	}
@@ -65,23 +65,23 @@ func (m *measurement) window(start, end float64) {
 // carbon divides the total into phases such that what is published adds up to
 // it: the parts where they are known and are all of it, else the total.
 func (m *measurement) carbon(total, operational, embodied float64) {
-	o, e := known(operational), known(embodied)
+	o, e := isKnown(operational), isKnown(embodied)
 	switch {
-	case !known(total), o && e && same(operational+embodied, total):
+	case !isKnown(total), o && e && nearly(operational+embodied, total):
 		m.values[operationalMeasure], m.values[embodiedMeasure] = operational, embodied
-	case o && !e && same(operational, total):
+	case o && !e && nearly(operational, total):
 		m.values[operationalMeasure] = operational
-	case e && !o && same(embodied, total):
+	case e && !o && nearly(embodied, total):
 		m.values[embodiedMeasure] = embodied
 	default:
 		m.values[combinedMeasure] = total
 	}
 }
 
-func known(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+func isKnown(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// same allows for the rounding of sums in different order.
-func same(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
+// nearly allows for the rounding of sums in different order.
+func nearly(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
 
 // build returns the families of everything that is chosen; none if nothing of
 // it may be published.
@@ -168,15 +168,15 @@ func noTotals() totals { return totals{start: math.Inf(1), end: math.Inf(-1)} }
 // visited is what visit found at and below a component.
 type visited struct {
 	sum     totals
-	below   bool     // a leaf runs the plugin
-	failed  bool     // a component failed
-	columns []column // values of the columns that become labels
+	below   bool      // a leaf runs the plugin
+	failed  bool      // a component failed
+	columns []uniform // values of the columns that become labels
 }
 
 // visit adds c and what is below it.
 func (b *publication) visit(c *plugin.Component) (v visited, err error) {
 	path := pathLabel(c.Path)
-	v = visited{noTotals(), b.marked[path], c.Err != nil, make([]column, len(b.settings.labels))}
+	v = visited{noTotals(), b.marked[path], c.Err != nil, make([]uniform, len(b.settings.labels))}
 	for _, child := range c.Children {
 		w, err := b.visit(child)
 		if err != nil {
@@ -189,7 +189,7 @@ func (b *publication) visit(c *plugin.Component) (v visited, err error) {
 		}
 	}
 	if len(c.Children) == 0 && !v.failed {
-		v.sum = sumRows(c.Rows)
+		v.sum = totalsOfRows(c.Rows)
 		b.readColumns(c.Rows, v.columns)
 	}
 	if !b.chosen(c, path, v.below || v.failed) {
@@ -213,7 +213,7 @@ func (b *publication) measure(c *plugin.Component, sum totals) ([]measurement, e
 	if b.settings.steps {
 		return b.measureRows(c)
 	}
-	m := unknown()
+	m := unknownMeasurement()
 	if p := c.Period; p != nil {
 		start := float64(p.Start.UnixMicro()) / 1000
 		m.window(start, start+p.Duration*1000)
@@ -245,12 +245,12 @@ func (b *publication) measureRows(c *plugin.Component) ([]measurement, error) {
 		if err != nil {
 			return nil, fmt.Errorf("row %d: %w", i, err)
 		}
-		m := unknown()
+		m := unknownMeasurement()
 		m.window(t.start, t.end)
 		m.carbon(t.carbon, t.operational, t.embodied)
 		m.values[energyMeasure] = t.energy * joulesPerKWh
 		if len(c.Children) == 0 && units.Name != "" {
-			m.values[sciMeasure], m.values[unitsMeasure] = number(&sci, row), number(&units, row)
+			m.values[sciMeasure], m.values[unitsMeasure] = rowNumber(&sci, row), rowNumber(&units, row)
 		}
 		out = append(out, m)
 	}
@@ -269,7 +269,7 @@ func (b *publication) add(c *plugin.Component, points []measurement, labels []pr
 	for i := range measures {
 		var samples []promwrite.Sample
 		for _, p := range points {
-			if v := p.values[i]; known(v) && (i < windowMeasure || b.count > before) {
+			if v := p.values[i]; isKnown(v) && (i < windowMeasure || b.count > before) {
 				samples = append(samples, promwrite.Sample{Time: p.end, Value: v})
 				b.end = max(b.end, p.end)
 			}
@@ -290,7 +290,7 @@ func (b *publication) add(c *plugin.Component, points []measurement, labels []pr
 }
 
 // labels returns the labels of a component.
-func (b *publication) labels(c *plugin.Component, columns []column) []promwrite.Label {
+func (b *publication) labels(c *plugin.Component, columns []uniform) []promwrite.Label {
 	out := []promwrite.Label{{Name: "manifest", Value: b.manifest}, {Name: "path", Value: labelValue(pathLabel(c.Path))}}
 	if c.Period != nil {
 		out = append(out, promwrite.Label{Name: "functional_unit", Value: labelValue(c.Period.FunctionalUnit)})
@@ -310,13 +310,13 @@ func (b *publication) labels(c *plugin.Component, columns []column) []promwrite.
 	return promwrite.SortLabels(append(out, b.settings.extra...))
 }
 
-// column is the one value that rows have in a column, as far as they have one.
-type column struct {
+// uniform is the one value that rows have in a column, as far as they have one.
+type uniform struct {
 	seen, several bool
 	value         string
 }
 
-func (c *column) merge(o column) {
+func (c *uniform) merge(o uniform) {
 	switch {
 	case !o.seen:
 	case !c.seen:
@@ -326,7 +326,7 @@ func (c *column) merge(o column) {
 	}
 }
 
-func (b *publication) readColumns(rows []*value.Object, columns []column) {
+func (b *publication) readColumns(rows []*value.Object, columns []uniform) {
 	for i, l := range b.settings.labels {
 		if l.level >= 0 {
 			continue
@@ -342,7 +342,7 @@ func (b *publication) readColumns(rows []*value.Object, columns []column) {
 			if !v.IsNullish() {
 				text = v.String()
 			}
-			columns[i].merge(column{seen: true, value: text})
+			columns[i].merge(uniform{seen: true, value: text})
 			last = v
 		}
 	}
@@ -365,27 +365,27 @@ func newRowReader() *rowReader {
 }
 
 func (r *rowReader) read(row *value.Object) (t totals, err error) {
-	t.carbon, t.energy = number(&r.carbon, row), number(&r.energy, row)
-	t.operational, t.embodied = either(&r.operational, row), either(&r.embodied, row)
-	t.start, t.end, err = rowSpan(&r.timestamp, &r.duration, row)
+	t.carbon, t.energy = rowNumber(&r.carbon, row), rowNumber(&r.energy, row)
+	t.operational, t.embodied = rowEither(&r.operational, row), rowEither(&r.embodied, row)
+	t.start, t.end, err = spanOfRow(&r.timestamp, &r.duration, row)
 	return t, err
 }
 
-func number(f *value.Field, row *value.Object) float64 {
+func rowNumber(f *value.Field, row *value.Object) float64 {
 	if v := f.Get(row); v.IsNumber() {
 		return v.Num()
 	}
 	return math.NaN()
 }
 
-func either(f *[2]value.Field, row *value.Object) float64 {
-	if v := number(&f[0], row); known(v) {
+func rowEither(f *[2]value.Field, row *value.Object) float64 {
+	if v := rowNumber(&f[0], row); isKnown(v) {
 		return v
 	}
-	return number(&f[1], row)
+	return rowNumber(&f[1], row)
 }
 
-func sumRows(rows []*value.Object) totals {
+func totalsOfRows(rows []*value.Object) totals {
 	r := newRowReader()
 	sum := noTotals()
 	for i, row := range rows {
@@ -398,12 +398,12 @@ func sumRows(rows []*value.Object) totals {
 	return sum
 }
 
-// rowSpan returns the times between which a row was observed, in milliseconds
+// spanOfRow returns the times between which a row was observed, in milliseconds
 // since 1970. Text without a zone is in UTC.
-func rowSpan(timestamp, duration *value.Field, row *value.Object) (start, end float64, err error) {
+func spanOfRow(timestamp, duration *value.Field, row *value.Object) (start, end float64, err error) {
 	t, d := timestamp.Get(row), duration.Get(row)
 	switch {
-	case t.Kind() == value.Date && known(t.Num()):
+	case t.Kind() == value.Date && isKnown(t.Num()):
 		start = t.Num()
 	default:
 		at, ok := rowInstant(t.Str())

@@ -65,7 +65,7 @@ func pairs(kv ...any) *value.Object {
 // the second without parts of its carbon, and a batch job without a score.
 func shop() *plugin.Result {
 	start := time.Date(2024, 1, 1, 10, 0, 0, 0, time.UTC)
-	nan := unknown().values[0]
+	nan := unknownMeasurement().values[0]
 	period := func(carbon, operational, embodied, energy float64) *plugin.Period {
 		return &plugin.Period{Start: start, Duration: 3600, Carbon: carbon, Operational: operational, Embodied: embodied, Energy: energy, FunctionalUnit: "requests", Units: 4, SCI: carbon / 4}
 	}
