@@ -9,11 +9,20 @@ import "noether/internal/impact/plugin"
 func Methods() []plugin.Method {
 	return []plugin.Method{
 		coefficient(),
+		copyParameter(),
 		csvImport(),
 		csvLookup(),
+		divide(),
+		exponent(),
 		interpolation(),
 		mockObservations(),
+		multiply(),
 		regex(),
+		sci(),
+		sciEmbodied(),
+		subtract(),
+		sum(),
+		timeConverter(),
 		carbonIntensity(),
 		prometheusPublisher(),
 	}
