@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), called(os.Args[0], os.Args[1:]), os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // Exit codes. A command that runs another one has that one's code.
@@ -26,7 +26,7 @@ const (
 
 // process is what a command may touch of the process it runs in.
 type process struct {
-	env            []string
+	args, env      []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -50,7 +50,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // run is the whole program. It returns the exit code, and returns only when
 // everything it started has ended.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &process{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	p := &process{args: args, env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := newRoot(p) //nolint:contextcheck // cobra hands ctx to the command that runs
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -82,6 +82,7 @@ Start here:
   noether check              what can be measured on this machine, and what would help
   noether agent              serve http://127.0.0.1:9877/metrics
   noether stat -- make       the joules of one command
+  noether impact run -m m.yml  carbon and SCI score of an Impact Framework manifest
 
 Settings are flags, NOETHER_ variables or a YAML file: noether agent --help.`,
 		SilenceUsage:               true,
@@ -96,7 +97,8 @@ Settings are flags, NOETHER_ variables or a YAML file: noether agent --help.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newVersion(p))
+	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newImpact(p), newVersion(p))
+	root.AddCommand(newAliases(p)...)
 	return root
 }
 

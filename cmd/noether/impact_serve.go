@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"noether/internal/impact/builtin"
+	"noether/internal/impact/plugin"
+	api "noether/internal/impact/serve"
+	"noether/internal/impact/value"
+)
+
+// serveOptions are the flags of impact serve.
+type serveOptions struct {
+	port, host             string
+	disabled               string
+	allowNetwork, compat   bool
+	maxBody, concurrency   int
+	runTimeout, webTimeout time.Duration
+	debug                  bool
+}
+
+func newImpactServe(p *process) *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run manifests that are posted by HTTP",
+		Long: `serve answers the interface of the Impact Framework's if-api:
+
+  GET  /health     OK
+  POST /v1/run     a manifest as application/yaml or application/json; back comes the
+                   manifest with its outputs, in the form that Accept names, else
+                   in that of the request. ?observe=true, ?regroup=true and
+                   ?compute=true run one phase.
+
+200 is a run, 400 a manifest that failed (it has the error), 413 a manifest that
+is too large, 415 another content type, 503 too many runs at a time.
+
+A posted manifest reaches nothing but itself: methods that run commands, read
+files or ask the network are refused. --allow-network lets manifests send
+requests to wherever they like from here: mind what this host can reach.`,
+		Example: `  noether impact serve
+  noether impact serve -b 0.0.0.0 -p 8080 --max-body 64
+  curl -H 'Content-Type: application/yaml' --data-binary @manifest.yml http://127.0.0.1:3000/v1/run`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), p, o) },
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.port, "port", "p", "3000", "port to listen on")
+	f.StringVarP(&o.host, "host", "b", "127.0.0.1", "address to listen on")
+	f.StringVarP(&o.disabled, "disabled-plugins", "f", "", "file with methods to refuse, one a line (builtin:Shell), besides those refused anyway")
+	f.BoolVar(&o.allowNetwork, "allow-network", false, "let manifests use methods that ask the network")
+	f.IntVar(&o.maxBody, "max-body", 16, "largest manifest, in MiB")
+	f.IntVar(&o.concurrency, "max-runs", runtime.NumCPU(), "runs at a time")
+	f.DurationVar(&o.runTimeout, "run-timeout", 5*time.Minute, "longest time for one run")
+	f.DurationVar(&o.webTimeout, "timeout", defaultTimeout, "longest time for one request of a plugin")
+	f.BoolVar(&o.compat, "compat", false, "run as the Impact Framework 1.1.0 does, its wrong answers included")
+	f.BoolVarP(&o.debug, "debug", "d", false, "log each request in detail")
+	return cmd
+}
+
+func aliasServe(ctx context.Context, p *process, a *aliasArgs) error {
+	o := &serveOptions{
+		port: "3000", host: "127.0.0.1", disabled: a.get("disabledPlugins"), compat: true, maxBody: 16, concurrency: runtime.NumCPU(),
+		runTimeout: 5 * time.Minute, webTimeout: defaultTimeout, debug: a.set["debug"],
+	}
+	if port := a.get("port"); port != "" {
+		o.port = port
+	}
+	if host := a.get("host"); host != "" {
+		o.host = host
+	}
+	return runServe(ctx, p, o)
+}
+
+// runServe listens until ctx is done or the process is told to stop.
+func runServe(ctx context.Context, p *process, o *serveOptions) error {
+	if o.maxBody < 1 || o.concurrency < 1 || o.runTimeout <= 0 {
+		return &exitError{exitUsage, errors.New("--max-body, --max-runs and --run-timeout must be above 0")}
+	}
+	methods, err := o.methods()
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
+	env := p.pluginEnv(dialect(o.compat), &reach{maxDownload: defaultDownload, timeout: o.webTimeout}, func(format string, args ...any) {
+		log.Debug("warning of a run", slog.String("warning", fmt.Sprintf(format, args...)))
+	})
+	handler := api.New(api.Options{
+		Env: env, Methods: methods, Command: commandLine("noether", p.args),
+		Environment: func() *value.Object { return environment("/", time.Now()) },
+		MaxBody:     int64(o.maxBody) << 20, Concurrency: o.concurrency, Timeout: o.runTimeout, Log: log,
+	})
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var listen net.ListenConfig
+	l, err := listen.Listen(ctx, "tcp", net.JoinHostPort(o.host, o.port))
+	if err != nil {
+		return fmt.Errorf("%w: choose another -p or -b", err)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		WriteTimeout: o.runTimeout + 2*time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	log.InfoContext(ctx, "Server started on "+l.Addr().String())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err = <-ended:
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err = server.Shutdown(deadline); err != nil {
+		err = errors.Join(fmt.Errorf("stop: runs did not end in time: %w", err), server.Close())
+	}
+	<-ended
+	log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// methods returns the table with what a posted manifest may not use refused.
+func (o *serveOptions) methods() ([]plugin.Method, error) {
+	listed := map[string]bool{}
+	if o.disabled != "" {
+		content, err := os.ReadFile(o.disabled)
+		if err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+		lines := bufio.NewScanner(bytes.NewReader(content))
+		for lines.Scan() {
+			if line := strings.TrimSpace(lines.Text()); line != "" {
+				listed[line[strings.LastIndexByte(line, ':')+1:]] = true
+			}
+		}
+	}
+	return api.Disable(builtin.Methods(), func(m *plugin.Method) string {
+		switch {
+		case listed[m.Name]:
+			return "It is disabled on this server."
+		case m.Reaches&plugin.Shell != 0:
+			return "Commands are not run for posted manifests."
+		case m.Reaches&plugin.Files != 0:
+			return "Files are not read for posted manifests: put the data into the manifest."
+		case m.Reaches&plugin.Network != 0 && !o.allowNetwork:
+			return "This server does not let manifests use the network (--allow-network)."
+		}
+		return ""
+	}), nil
+}
