@@ -23,6 +23,8 @@ func Methods() []plugin.Method {
 		subtract(),
 		sum(),
 		timeConverter(),
+		prometheusImporter(),
+		keplerPlugin(),
 		carbonIntensity(),
 		prometheusPublisher(),
 	}
