@@ -62,7 +62,7 @@ func copyRows(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 			v = row.Get(from.Str())
 		}
 		// What goes is the parameter's name, even where arithmetic stands for it.
-		if name := c.Named(i).Get("from"); name.IsString() && !config.Get("keep-existing").Bool() && name.Str() != to {
+		if name := c.Named(i).Get("from"); name.IsString() && !config.Get("keep-existing").Bool() {
 			if row.Get(name.Str()).Truthy() || c.Env.Dialect.CopyRemoves {
 				row.Delete(name.Str())
 			}

@@ -117,14 +117,12 @@ func Valid(s string) bool {
 // CheckFormat returns the reference's error where the config value s of key has
 // a "=" without being an expression, or is one without "=".
 func CheckFormat(key, s string) error {
-	if n := value.Text(s).ToNumber(); n == n {
-		return nil
-	}
 	name, err := Name(s)
 	if err != nil {
 		return err
 	}
-	if name.IsNumber() {
+	n := value.Text(s).ToNumber()
+	if name.IsNumber() || n == n {
 		return nil
 	}
 	if strings.Contains(s, "=") != Valid(strings.Replace(s, "=", "", 1)) {
@@ -151,6 +149,18 @@ func Guess(s string) value.Value {
 		return value.Of(value.ParseFloat(digits))
 	}
 	return v
+}
+
+// MayDepend reports whether the reference evaluates the config value s for each
+// row: an expression, or numbers and operators.
+func MayDepend(s string) (bool, error) {
+	if !MayEvaluate(s) {
+		return false, nil
+	}
+	if _, err := Name(s); err != nil {
+		return false, err
+	}
+	return numbers(s, true) || Valid(strings.Replace(s, "=", "", 1)), nil
 }
 
 // MayEvaluate reports whether the reference would evaluate s as the value of a
@@ -196,7 +206,9 @@ func Evaluate(s string, row *value.Object) (value.Value, error) {
 // appendOperand writes token with its value in place of its name.
 func appendOperand(b *strings.Builder, expression, token string, row *value.Object, valid bool) error {
 	token = strings.Trim(token, " \t\r\n\v\f")
-	token = strings.NewReplacer(`"`, "", "'", "").Replace(token)
+	if n := len(token); n > 2 && (token[0] == '"' || token[0] == '\'') && token[n-1] == token[0] {
+		token = token[1 : n-1]
+	}
 	n := value.Text(token).ToNumber()
 	switch {
 	case token != "" && n == n:

@@ -81,12 +81,21 @@ func (f *framed) takesNumber(key string) bool {
 }
 
 // findExpressions lists the arithmetic in config that depends on rows.
-func (f *framed) findExpressions(config *value.Object) []expression {
+func (f *framed) findExpressions(config *value.Object) ([]expression, error) {
 	var found []expression
 	for _, key := range f.k.Expressions {
 		v := config.Get(key)
 		if !v.IsString() || !f.isArithmetic(v.Str()) {
 			continue
+		}
+		if !f.env.Dialect.FullExpressions {
+			ok, err := expr.MayDepend(v.Str())
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				continue
+			}
 		}
 		e := expression{key: key, source: v.Str()}
 		if t := f.field(key); t != nil && f.env.Dialect.FullExpressions {
@@ -96,7 +105,7 @@ func (f *framed) findExpressions(config *value.Object) []expression {
 		}
 		found = append(found, e)
 	}
-	return found
+	return found, nil
 }
 
 // isArithmetic reports whether text in a row, or in config where parameters may
@@ -304,17 +313,23 @@ func (f *framed) settle(c *Call, p *prepared, values []value.Value) error {
 	return nil
 }
 
-// nameConfig puts names for arithmetic in c.named and, in c.Config, the text
-// itself back where it was judged by a number.
+// nameConfig puts names for arithmetic in c.named and, in c.Config, what the
+// manifest has back where it was judged by a number or replaced by a default.
 func (f *framed) nameConfig(c *Call, p *prepared) error {
 	for _, key := range f.k.Expressions {
 		v := p.config.Get(key)
-		if !v.IsString() {
+		if !v.IsString() && (v.Kind() != value.Undefined || !p.config.Has(key)) {
 			continue
 		}
-		name, err := expr.Name(v.Str())
-		if err != nil {
-			return err
+		name := v
+		if v.IsString() {
+			var err error
+			if name, err = expr.Name(v.Str()); err != nil {
+				return err
+			}
+		}
+		if name.IsNumber() && !f.takesNumber(key) {
+			name = value.Text(name.String())
 		}
 		if !value.Identical(name, c.named.Get(key)) {
 			c.named = with(c.named, key, name)

@@ -141,7 +141,9 @@ func (f *framed) prepare() (p prepared, err error) {
 		if p.config, err = f.evaluateConstants(p.config); err != nil {
 			return p, err
 		}
-		p.expressions = f.findExpressions(p.config)
+		if p.expressions, err = f.findExpressions(p.config); err != nil {
+			return p, err
+		}
 	}
 	if f.env.Dialect.MappingEveryNode && len(p.expressions) == 0 {
 		p.checked, p.err = f.checkConfig(p.config)
