@@ -298,12 +298,20 @@ func (p *publisher) Finish(ctx context.Context, result *plugin.Result) error {
 		p.env.Warn("%s would send %d samples of %d series to %s", p.d.Name, samples, series, to)
 		return nil
 	}
-	if err := to.Write(ctx, families); err != nil {
-		class := fault.APIRequest
-		if s.to == "textfile" {
-			class = fault.WriteFile
+	groups := [][]promwrite.Family{families}
+	if s.to == "remote-write" && b.succeeded {
+		// A receiver of 2.0 stores what it can of a request: success is told
+		// when all the rest is there.
+		groups = [][]promwrite.Family{families[:len(families)-1], families[len(families)-1:]}
+	}
+	for _, g := range groups {
+		if err := to.Write(ctx, g); err != nil {
+			class := fault.APIRequest
+			if s.to == "textfile" {
+				class = fault.WriteFile
+			}
+			return fault.New(class, "%s: %w", p.d.Name, err)
 		}
-		return fault.New(class, "%s: %w", p.d.Name, err)
 	}
 	return nil
 }

@@ -26,7 +26,9 @@ type publication struct {
 	met    map[string]bool
 	end    int64 // of the latest window, milliseconds
 	count  int   // series
-	series [measures][]promwrite.Series
+	// succeeded: the last family tells of a success.
+	succeeded bool
+	series    [measures][]promwrite.Series
 }
 
 // The measures of a component. Carbon has one for each phase.
@@ -138,7 +140,7 @@ func (b *publication) families() []promwrite.Family {
 		Name: "noether_impact_info", Help: "What the score covers and how it was found.",
 		Series: run(b.end, 1, promwrite.Label{Name: "boundary", Value: labelValue(b.settings.boundary)}, promwrite.Label{Name: "methodology", Value: labelValue(b.settings.methodology)}),
 	})
-	if len(b.failed) == 0 {
+	if b.succeeded = len(b.failed) == 0; b.succeeded {
 		// At the time of publishing: another run of the same window has another value.
 		out = append(out, promwrite.Family{
 			Name: "noether_impact_last_success_timestamp_seconds", Unit: "seconds", Help: "When a run last published all that it should, in seconds since 1970.",
