@@ -107,8 +107,11 @@ func (p *parser) mergeFrom(m *pairs, v value.Value, at mark) {
 	}
 }
 
-// end makes the object.
+// end makes the object. After an error the stacks may not fit together.
 func (p *parser) end(m *pairs) value.Value {
+	if p.err != nil {
+		return value.Value{}
+	}
 	keys, vals := p.keys[m.keys:], p.vals[m.vals:]
 	p.keys, p.vals = p.keys[:m.keys], p.vals[:m.vals]
 	p.kind, p.merge = mapping, false
@@ -136,8 +139,8 @@ const (
 	textFirst             // may begin one
 )
 
-// bytes tells the classes of each byte.
-var bytes = func() (t [256]uint8) {
+// classes tells the classes of each byte.
+var classes = func() (t [256]uint8) { //nolint:gochecknoglobals // a constant table
 	for c := range 256 {
 		b := byte(c)
 		letter := 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '_'
@@ -164,11 +167,11 @@ var bytes = func() (t [256]uint8) {
 // quickKeyLen returns the length of the key at the start of s that needs no
 // thought: letters, digits and - _ / . after a letter; 0 if there is none.
 func quickKeyLen(s string) int {
-	if s == "" || bytes[s[0]]&keyFirst == 0 {
+	if s == "" || classes[s[0]]&keyFirst == 0 {
 		return 0
 	}
 	i := 1
-	for i < len(s) && bytes[s[i]]&keyByte != 0 {
+	for i < len(s) && classes[s[i]]&keyByte != 0 {
 		i++
 	}
 	return i
@@ -215,7 +218,7 @@ func (p *parser) quickValue(indent int) (v value.Value, ok bool) {
 	if i >= len(s) {
 		return v, false
 	}
-	end := i
+	var end int
 	switch c := s[i]; {
 	case c == '\'' || c == '"':
 		start++
@@ -229,9 +232,9 @@ func (p *parser) quickValue(indent int) (v value.Value, ok bool) {
 		if i >= len(s) || s[i] != '\n' {
 			return v, false
 		}
-	case bytes[c]&textFirst != 0, c == '-' && i+1 < len(s) && isDigit(s[i+1]):
+	case classes[c]&textFirst != 0, c == '-' && i+1 < len(s) && isDigit(s[i+1]):
 		for {
-			for bytes[s[i]]&textByte != 0 {
+			for classes[s[i]]&textByte != 0 {
 				i++
 			}
 			if s[i] == '\n' {

@@ -11,11 +11,12 @@
 package jsyaml
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"strings"
 	"unicode/utf8"
-	"unsafe"
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/value"
@@ -29,10 +30,15 @@ const (
 )
 
 // Parse returns the document in src, undefined if there is none. Errors are of
-// class YAMLException and name line and column. src must not change meanwhile
-// and is not kept.
+// class YAMLException and name line and column.
 func Parse(src []byte) (value.Value, error) {
-	p, err := newParser(src)
+	return ParseReader(bytes.NewReader(src), len(src))
+}
+
+// ParseReader parses what r holds, about size bytes, and keeps no second copy
+// of it meanwhile. The source is free once it returns.
+func ParseReader(r io.Reader, size int) (value.Value, error) {
+	p, err := newParser(r, size)
 	if err != nil {
 		return value.Value{}, err
 	}
@@ -41,7 +47,7 @@ func Parse(src []byte) (value.Value, error) {
 
 // ParseAll returns the documents of the stream src.
 func ParseAll(src []byte) ([]value.Value, error) {
-	p, err := newParser(src)
+	p, err := newParser(bytes.NewReader(src), len(src))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ const (
 	mapping
 )
 
-var kindNames = [...]string{"nothing", "scalar", "sequence", "mapping"}
+var kindNames = [...]string{"nothing", "scalar", "sequence", "mapping"} //nolint:gochecknoglobals // constant
 
 // context says where a node stands: it decides whether block styles are
 // allowed and what ends a plain scalar.
@@ -117,23 +123,34 @@ type anchored struct {
 	open bool // its node is still being read
 }
 
-func newParser(src []byte) (*parser, error) {
-	if len(src) > maxSource {
-		return nil, fault.New(fault.YAML, "read YAML: %d bytes are more than the %d that this engine takes: split the manifest", len(src), maxSource)
+func newParser(r io.Reader, size int) (*parser, error) {
+	var b strings.Builder
+	b.Grow(max(0, size) + 1)
+	n, err := io.Copy(&b, io.LimitReader(r, maxSource+1))
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.ReadFile, "read YAML: %w", err)
+	case n > maxSource:
+		return nil, fault.New(fault.YAML, "read YAML: it has more than the %d bytes that this engine takes: split it", maxSource)
 	}
-	text := unsafe.String(unsafe.SliceData(src), len(src)) //nolint:gosec // src must not change until Parse returns, and nothing of text outlives it
-	text = strings.TrimPrefix(text, "\ufeff")
+	if text := b.String(); text != "" && text[len(text)-1] != '\n' && text[len(text)-1] != '\r' {
+		b.WriteByte('\n')
+	}
+	text := strings.TrimPrefix(b.String(), "\ufeff")
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\ufffd")
 	}
-	if text != "" && text[len(text)-1] != '\n' && text[len(text)-1] != '\r' {
-		text += "\n"
-	}
 	p := &parser{src: text, tab: -1, names: map[string]string{}, seed: maphash.MakeSeed()}
-	if i := strings.IndexByte(text, 0); i >= 0 {
-		start := strings.LastIndexAny(text[:i], "\r\n") + 1
-		line := strings.Count(text[:i], "\n")
-		return nil, syntaxError(text, mark{i, line, start}, "null byte is not allowed in input")
+	if end := strings.IndexByte(text, 0); end >= 0 {
+		for p.pos < end {
+			if c := p.cur(); c == '\n' || c == '\r' {
+				p.newLine()
+			} else {
+				p.pos++
+			}
+		}
+		p.fail("null byte is not allowed in input")
+		return nil, p.err
 	}
 	for p.cur() == ' ' {
 		p.pos++
@@ -177,11 +194,12 @@ func (p *parser) document() value.Value {
 }
 
 func (p *parser) directives() {
-	version, any := false, false
+	version, some := false, false
 	for p.space(true); p.indent == 0 && p.cur() == '%'; p.space(true) {
-		any = true
+		some = true
 		p.pos++
-		fields := strings.Fields(cutComment(lineText(p.src, p.pos)))
+		text, _, _ := strings.Cut(lineText(p.src, p.pos), " #")
+		fields := strings.Fields(text)
 		if len(fields) == 0 || isBlank(p.cur()) {
 			p.fail("directive name must not be less than one character in length")
 			return
@@ -212,16 +230,9 @@ func (p *parser) directives() {
 	if p.indent == 0 && strings.HasPrefix(p.src[p.pos:], "---") {
 		p.pos += 3
 		p.space(true)
-	} else if any {
+	} else if some {
 		p.fail("directives end mark is expected")
 	}
-}
-
-func cutComment(s string) string {
-	if i := strings.Index(s, " #"); i >= 0 {
-		return s[:i]
-	}
-	return s
 }
 
 // node reads one node whose parent stands in column parent. seek allows it to
@@ -277,9 +288,9 @@ func (p *parser) content(parent int, ctx context, status int, collections bool) 
 				return p.blockScalar(flow)
 			}
 		case '\'':
-			return p.singleQuoted(flow)
+			return p.singleQuoted()
 		case '"':
-			return p.doubleQuoted(flow)
+			return p.doubleQuoted()
 		case '*':
 			return p.alias()
 		}
@@ -319,9 +330,6 @@ func (p *parser) blockSequence(indent int) (v value.Value, ok bool) {
 	}
 	return p.list(base), true
 }
-
-// left reports whether anything is left.
-func (p *parser) left() bool { return p.pos < len(p.src) }
 
 // blockMapping reads a block mapping whose keys stand in column indent. If
 // what would be its first key is not followed by a colon, it is that node
@@ -436,91 +444,6 @@ func (p *parser) endBlock(m *pairs, explicit bool, key string, at mark) value.Va
 	return p.end(m)
 }
 
-// tabbed fails if the line's indentation holds a tab.
-func (p *parser) tabbed() bool {
-	if p.tab < 0 {
-		return false
-	}
-	p.pos = p.tab
-	p.fail("tab characters must not be used in indentation")
-	return true
-}
-
-// flowNext moves to the next entry of a flow collection that ends with end;
-// comma tells whether one may come. It returns false after the end.
-func (p *parser) flowNext(end byte, comma bool) bool {
-	p.space(true)
-	switch c := p.cur(); {
-	case c == end:
-		p.pos++
-		return false
-	case !p.left():
-		p.fail("unexpected end of the stream within a flow collection")
-	case !comma:
-		p.fail("missed comma between flow collection entries")
-	case c == ',':
-		p.fail("expected the node content, but found ','")
-	}
-	return p.err == nil
-}
-
-// flowComma moves over a comma and reports whether there was one.
-func (p *parser) flowComma() bool {
-	p.space(true)
-	if p.cur() != ',' {
-		return false
-	}
-	p.pos++
-	return true
-}
-
-// flowEntry reads "key", "key: value" or "? key : value"; pair is false for the first.
-func (p *parser) flowEntry(indent int) (key, val value.Value, merge, pair bool) {
-	if p.cur() == '?' && isBlank(p.peek()) {
-		pair = true
-		p.pos++
-		p.space(true)
-	}
-	line := p.line
-	key, _ = p.node(indent, flowIn, false, true)
-	merge = p.merge
-	p.space(true)
-	if p.cur() == ':' && (pair || p.line == line) {
-		pair = true
-		p.pos++
-		p.space(true)
-		val, _ = p.node(indent, flowIn, false, true)
-	}
-	return orNull(key), orNull(val), merge, pair
-}
-
-func (p *parser) flowSequence(indent int) (value.Value, bool) {
-	base := len(p.vals)
-	p.pos++
-	for comma := true; p.flowNext(']', comma); comma = p.flowComma() {
-		at := p.mark()
-		key, val, merge, pair := p.flowEntry(indent)
-		if pair {
-			m := p.begin()
-			p.add(&m, p.keyText(key), val, merge, at)
-			key = p.end(&m)
-		}
-		p.vals = append(p.vals, key)
-	}
-	return p.list(base), true
-}
-
-func (p *parser) flowMapping(indent int) (value.Value, bool) {
-	m := p.begin()
-	p.pos++
-	for comma := true; p.flowNext('}', comma); comma = p.flowComma() {
-		at := p.mark()
-		key, val, merge, _ := p.flowEntry(indent)
-		p.add(&m, p.keyText(key), val, merge, at)
-	}
-	return p.end(&m), true
-}
-
 // list makes an array of the values from base on.
 func (p *parser) list(base int) value.Value {
 	items := append(make([]value.Value, 0, len(p.vals)-base), p.vals[base:]...)
@@ -542,6 +465,7 @@ func (p *parser) keyText(k value.Value) string {
 				p.fail("nested arrays are not supported inside keys")
 			}
 		}
+	default:
 	}
 	return p.name(k.String())
 }
@@ -573,92 +497,4 @@ func orNull(v value.Value) value.Value {
 		return value.NullValue()
 	}
 	return v
-}
-
-// cur returns the byte at pos, 0 at the end.
-func (p *parser) cur() byte {
-	if p.pos < len(p.src) {
-		return p.src[p.pos]
-	}
-	return 0
-}
-
-// peek returns the byte after pos, 0 at the end.
-func (p *parser) peek() byte {
-	if p.pos+1 < len(p.src) {
-		return p.src[p.pos+1]
-	}
-	return 0
-}
-
-// isBlank reports white space, line breaks and the end of the source.
-func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == 0 }
-
-func isFlowIndicator(c byte) bool {
-	return c == ',' || c == '[' || c == ']' || c == '{' || c == '}'
-}
-
-func (p *parser) blanks() {
-	for c := p.cur(); c == ' ' || c == '\t'; c = p.cur() {
-		p.pos++
-	}
-}
-
-// space moves over white space, line breaks and, if comments is set, comments
-// to the next token, and returns how many line breaks there were.
-func (p *parser) space(comments bool) (breaks int) {
-	for {
-		c := p.cur()
-		for c == ' ' || c == '\t' {
-			if c == '\t' && p.tab < 0 {
-				p.tab = p.pos
-			}
-			p.pos++
-			c = p.cur()
-		}
-		if c == '#' && comments {
-			p.pos += len(lineText(p.src, p.pos))
-			c = p.cur()
-		}
-		if c != '\n' && c != '\r' {
-			return breaks
-		}
-		p.newLine()
-		breaks++
-		for p.cur() == ' ' {
-			p.pos++
-		}
-		p.indent = p.pos - p.lineStart
-	}
-}
-
-// newLine moves over one line break.
-func (p *parser) newLine() {
-	if p.cur() == '\r' && p.peek() == '\n' {
-		p.pos++
-	}
-	p.pos++
-	p.line++
-	p.lineStart = p.pos
-	p.tab = -1
-}
-
-// atDocumentMark reports whether --- or ... stands at pos, which is the start of a line.
-func (p *parser) atDocumentMark() bool {
-	if c := p.cur(); c != '-' && c != '.' {
-		return false
-	}
-	rest := p.src[p.pos:]
-	return (strings.HasPrefix(rest, "---") || strings.HasPrefix(rest, "...")) && (len(rest) == 3 || isBlank(rest[3]))
-}
-
-func (p *parser) mark() mark { return mark{p.pos, p.line, p.lineStart} }
-
-func (p *parser) fail(message string) { p.failAt(p.mark(), message) }
-
-func (p *parser) failAt(m mark, message string) {
-	if p.err == nil {
-		p.err = syntaxError(p.src, m, message)
-	}
-	p.pos = len(p.src)
 }

@@ -92,7 +92,7 @@ func integer(s string) (float64, bool) {
 }
 
 func based(s string) (float64, bool) {
-	base := 0
+	var base int
 	switch s[1] {
 	case 'b':
 		base = 2

@@ -31,19 +31,20 @@ func appendString(dst []byte, s string, level int, isKey bool) []byte {
 		return appendBlock(append(dst, '|'), s, s, indent)
 	case foldedStyle:
 		return appendBlock(append(dst, '>'), s, fold(s, width), indent)
+	default:
+		return appendDouble(dst, s)
 	}
-	return appendDouble(dst, s)
 }
 
 // quickPlain reports whether s is for certain written as it is: it is short,
 // made of harmless characters and begins with a letter, without being a word
 // that some version of YAML knows.
 func quickPlain(s string) bool {
-	if len(s) > 40 || s == "" || bytes[s[0]]&keyFirst == 0 {
+	if len(s) > 40 || s == "" || classes[s[0]]&keyFirst == 0 {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
-		if bytes[s[i]]&keyByte == 0 && s[i] != ' ' {
+		if classes[s[i]]&keyByte == 0 && s[i] != ' ' {
 			return false
 		}
 	}
@@ -213,19 +214,14 @@ func appendBlock(dst []byte, s, text string, indent int) []byte {
 // where that is possible; lines that begin with a space stay as they are.
 func fold(s string, width int) string {
 	var b strings.Builder
-	first, rest := s, ""
-	if i := strings.IndexByte(s, '\n'); i >= 0 {
-		first, rest = s[:i], s[i:]
-	}
+	first, _, _ := strings.Cut(s, "\n")
+	rest := s[len(first):]
 	foldLine(&b, first, width)
 	deeper := s[0] == '\n' || s[0] == ' '
 	for rest != "" {
 		text := strings.TrimLeft(rest, "\n")
 		b.WriteString(rest[:len(rest)-len(text)])
-		line := text
-		if i := strings.IndexByte(text, '\n'); i >= 0 {
-			line = text[:i]
-		}
+		line, _, _ := strings.Cut(text, "\n")
 		rest = text[len(line):]
 		wasDeeper := deeper
 		deeper = strings.HasPrefix(line, " ")

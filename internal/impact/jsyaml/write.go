@@ -137,6 +137,7 @@ func isBlock(v value.Value) bool {
 				return true
 			}
 		}
+	default:
 	}
 	return false
 }

@@ -17,7 +17,7 @@ import (
 func object(pairs ...any) value.Value {
 	o := value.NewObject(len(pairs) / 2)
 	for i := 0; i < len(pairs); i += 2 {
-		o.Set(pairs[i].(string), pairs[i+1].(value.Value)) //nolint:errcheck // a wrong type is a bug of the test
+		o.Set(pairs[i].(string), pairs[i+1].(value.Value))
 	}
 	return o.Value()
 }
@@ -185,6 +185,7 @@ func fromNode(n *yaml.Node) value.Value {
 			o.Set(n.Content[i].Value, fromNode(n.Content[i+1]))
 		}
 		return o.Value()
+	default:
 	}
 	if n.Style == 0 {
 		if v, ok := resolve(n.Value); ok {
