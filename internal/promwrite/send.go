@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -204,7 +205,7 @@ func describeNetwork(err error) string {
 }
 
 // mayPass tells failures of the network from those that stay: a certificate
-// that is not trusted, a server that does not speak TLS.
+// that is not trusted, a server that does not speak TLS, a file that is missing.
 func mayPass(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
@@ -215,7 +216,8 @@ func mayPass(err error) bool {
 	if _, ok := errors.AsType[tls.AlertError](err); ok {
 		return false
 	}
-	return !errors.Is(err, http.ErrSchemeMismatch)
+	// The client may read a password or a certificate from a file.
+	return !errors.Is(err, http.ErrSchemeMismatch) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)
 }
 
 // retryAfter returns how long the receiver asks to wait (RFC 9110, section

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -141,6 +142,13 @@ func TestUnreachableAndUntrusted(t *testing.T) {
 		}
 	}
 
+	h, waits := clock("http://host/")
+	h.Client = &http.Client{Transport: noPassword{}}
+	w, _ = NewRemote(h, "1.0", t.Logf)
+	if err := w.Write(t.Context(), sample()); err == nil || len(*waits) > 0 || !strings.Contains(err.Error(), "/secrets/password") {
+		t.Errorf("a missing file: %v after waits %v", err, *waits)
+	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	h, _ = clock(newReceiver(t, reply(500, "full")).URL)
 	h.Sleep = func(ctx context.Context, _ time.Duration) error { cancel(); return ctx.Err() }
@@ -148,6 +156,13 @@ func TestUnreachableAndUntrusted(t *testing.T) {
 	if err := w.Write(ctx, sample()); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "full") {
 		t.Errorf("%v, want what was wrong and that it was cancelled", err)
 	}
+}
+
+// noPassword is a client whose password file is missing.
+type noPassword struct{}
+
+func (noPassword) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &fs.PathError{Op: "open", Path: "/secrets/password", Err: fs.ErrNotExist}
 }
 
 func TestURLs(t *testing.T) {

@@ -62,7 +62,7 @@ config:
 					{Name: "labels", Type: schema.Optional(schema.Record(schema.NonEmpty())), Doc: "Labels that choose one of several series of a zone, such as signal: average."},
 					{Name: "credentials", Type: schema.Default(schema.NonEmpty(), value.Text("PROMETHEUS")), Doc: "Prefix of the environment variables with credentials."},
 				}}), Doc: "Gauge in a Prometheus."},
-				{Name: "max-age", Type: schema.Optional(schema.AtLeast(0)), Doc: "Seconds for which a value holds if none follows."},
+				{Name: "max-age", Type: schema.Optional(spanType{}), Doc: "How long a value holds if none follows: 2h, 366d."},
 				{Name: "output", Type: schema.Default(schema.NonEmpty(), value.Text("grid/carbon-intensity")), Doc: "Parameter that takes the intensity in gCO2e/kWh."},
 			},
 			Refine: func(o *value.Object) []schema.Issue {
@@ -179,7 +179,7 @@ func zonesOf(rows []*value.Object, config *value.Object, timestamp, duration *va
 
 // openIntensity makes the source that a checked configuration names.
 func openIntensity(ctx context.Context, env *plugin.Env, config *value.Object) (grid.Source, error) {
-	maxAge := secondsOf(config.Get("max-age").Num())
+	maxAge := spanOrZero(config.Get("max-age"))
 	if o := config.Get("series").Object(); o != nil {
 		s, err := openSeries(env, o, maxAge)
 		if err != nil {

@@ -55,6 +55,7 @@ func TestCarbonIntensity(t *testing.T) {
 		"a date":               {pairs("zone", "DE", "file", "f.csv"), pairs("timestamp", value.At(1704070800000), "duration", 60), 200, ""},
 		"zone of the row":      {pairs("file", "f.csv", "zone-parameter", "cloud/zone"), row("2024-01-01T00:00:00Z", 60, "cloud/zone", "FR"), 50, ""},
 		"max-age bridges":      {pairs("zone", "DE", "file", "f.csv", "max-age", 7200), row("2024-01-01T02:00:00Z", 3600), 200, ""},
+		"max-age as text":      {pairs("zone", "DE", "file", "f.csv", "max-age", "2h"), row("2024-01-01T02:00:00Z", 3600), 200, ""},
 		"a hole":               {pairs("zone", "DE", "file", "f.csv"), row("2024-01-01T01:30:00Z", 3600), 0, `MissingInputDataError: carbon intensity of zone "DE": no value at 2024-01-01T02:00:00Z (row 0)`},
 		"a time before":        {pairs("zone", "DE", "file", "f.csv"), row("2023-12-31T23:59:00Z", 120), 0, `zone "DE": no value at 2023-12-31T23:59:00Z`},
 		"an unknown zone":      {pairs("zone", "PL", "file", "f.csv"), row("2024-01-01T00:00:00Z", 60), 0, `no values of zone "PL"; there are DE, FR`},

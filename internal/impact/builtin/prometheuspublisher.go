@@ -74,8 +74,8 @@ config:
 			{Name: "path", Type: schema.Optional(schema.NonEmpty()), Doc: "Of the textfile; its name ends in .prom."},
 			{Name: "credentials", Type: schema.Optional(schema.NonEmpty()), Doc: "Prefix of the environment variables with credentials."},
 			{Name: "tenant", Type: schema.Optional(schema.NonEmpty()), Doc: "Sent as X-Scope-OrgID, for Mimir and its like."},
-			{Name: "timeout", Type: schema.Default(schema.Above(0), value.Of(10)), Doc: "Seconds that one request may take."},
-			{Name: "give-up-after", Type: schema.Default(schema.Above(0), value.Of(30)), Doc: "Seconds to wait in all between tries while the receiver is away or busy."},
+			{Name: "timeout", Type: schema.Default(spanType{}, value.Text("10s")), Doc: "How long one request may take."},
+			{Name: "give-up-after", Type: schema.Default(spanType{}, value.Text("30s")), Doc: "How long to wait in all between tries while the receiver is away or busy."},
 			{Name: "components", Type: schema.Optional(schema.Union(schema.ArrayOf(schema.NonEmpty(), 1), schema.Enum("all", "leaves", "groups"))), Doc: "What to publish: all, leaves, groups, or a list of paths such as /shop/pod-1; by default the components that run the plugin and the nodes above them."},
 			{Name: "samples", Type: schema.Default(schema.Enum("window", "steps"), value.Text("window")), Doc: "One sample for the whole window, or one for each row at its own end (remote-write only)."},
 			{Name: "labels", Type: schema.Optional(schema.Record(schema.Union(schema.AtLeast(0), schema.NonEmpty()))), Doc: "Labels from the tree: a level of the path counted from 0, or a column that is the same in all rows of the component."},
@@ -158,7 +158,7 @@ func (p *publisher) settings(config *value.Object) (*publishSettings, error) {
 	text := func(key string) string { return c.Get(key).Str() }
 	s := &publishSettings{
 		to: text("to"), url: text("url"), version: text("version"), path: text("path"), prefix: text("credentials"), tenant: text("tenant"),
-		timeout: secondsOf(c.Get("timeout").Num()), giveUp: secondsOf(c.Get("give-up-after").Num()),
+		timeout: spanOrZero(c.Get("timeout")), giveUp: spanOrZero(c.Get("give-up-after")),
 		components: text("components"), steps: text("samples") == "steps",
 		boundary: text("boundary"), methodology: text("methodology"), maxSeries: int(min(c.Get("max-series").Num(), 1e9)),
 	}
@@ -177,7 +177,11 @@ func (p *publisher) settings(config *value.Object) (*publishSettings, error) {
 	return s, nil
 }
 
-func secondsOf(s float64) time.Duration { return time.Duration(min(s, 1e6) * float64(time.Second)) }
+// spanOrZero reads a checked span; it is 0 where there is none.
+func spanOrZero(v value.Value) time.Duration {
+	d, _ := parseSpan(v)
+	return d
+}
 
 func (s *publishSettings) readLabels(c *value.Object) error {
 	taken := map[string]bool{"manifest": true, "path": true, "functional_unit": true, "phase": true, "boundary": true, "methodology": true, "job": true, "instance": s.to != "remote-write"}

@@ -191,7 +191,7 @@ func (b *publication) visit(c *plugin.Component) (v visited, err error) {
 		}
 	}
 	if len(c.Children) == 0 && !v.failed {
-		v.sum = totalsOfRows(c.Rows)
+		v.sum = totalsOf(c)
 		b.readColumns(c.Rows, v.columns)
 	}
 	if !b.chosen(c, path, v.below || v.failed) {
@@ -387,10 +387,15 @@ func rowEither(f *[2]value.Field, row *value.Object) float64 {
 	return rowNumber(&f[1], row)
 }
 
-func totalsOfRows(rows []*value.Object) totals {
+// totalsOf returns the sums of a leaf, of its period where it has one.
+func totalsOf(c *plugin.Component) totals {
+	if p := c.Period; p != nil {
+		start := float64(p.Start.UnixMicro()) / 1000
+		return totals{carbon: p.Carbon, operational: p.Operational, embodied: p.Embodied, energy: p.Energy, start: start, end: start + p.Duration*1000}
+	}
 	r := newRowReader()
 	sum := noTotals()
-	for i, row := range rows {
+	for i, row := range c.Rows {
 		t, err := r.read(row)
 		if err != nil {
 			return totals{err: fmt.Errorf("row %d: %w", i, err)}
