@@ -58,15 +58,9 @@ func (m *Maker) Object(keys []string, vals []Value) *Object {
 		keys, vals = indexesFirst(keys, vals, order)
 	}
 	o := m.object(vals)
-	if len(keys) <= maxShaped {
-		o.shape = rootShape
-		for _, k := range keys {
-			o.shape, _ = o.shape.with(k)
-		}
-		return o
+	if o.shape = shapeOf(keys); o.shape == nil {
+		o.setKeys(slices.Clone(keys))
 	}
-	o.keys = slices.Clone(keys)
-	o.reindex()
 	return o
 }
 

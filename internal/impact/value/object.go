@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Object is an ordered map from text to Value with ECMAScript's order of keys:
@@ -21,9 +22,13 @@ type Object struct {
 	vals  []Value
 }
 
-// maxShaped is the number of keys up to which objects share shapes. Above it an
-// object has a map of its own: such objects are the children of a node, not rows.
-const maxShaped = 48
+// Above these an object has a map of its own: an object of more than maxShaped
+// keys is the children of a node and not a row, and a process that has met
+// maxShapes sequences of keys reads what somebody else invents.
+const (
+	maxShaped = 48
+	maxShapes = 1 << 14
+)
 
 // NewObject returns an empty object with room for n keys.
 func NewObject(n int) *Object {
@@ -95,8 +100,7 @@ func (o *Object) Set(key string, v Value) {
 		return
 	}
 	if o.shape != nil {
-		if len(o.vals) < maxShaped {
-			next, at := o.shape.with(key)
+		if next, at := o.shape.with(key); next != nil {
 			o.shape = next
 			if at == len(o.vals) {
 				o.vals = append(o.vals, v)
@@ -105,8 +109,7 @@ func (o *Object) Set(key string, v Value) {
 			}
 			return
 		}
-		o.keys, o.shape = slices.Clone(o.shape.keys), nil
-		o.reindex()
+		o.setKeys(slices.Clone(o.shape.keys))
 	}
 	at := place(o.keys, key)
 	if at == len(o.keys) {
@@ -126,18 +129,22 @@ func (o *Object) Delete(key string) bool {
 	}
 	o.vals = slices.Delete(o.vals, i, i+1)
 	if o.shape != nil {
-		shape := rootShape
-		for j, k := range o.shape.keys {
-			if j != i {
-				shape, _ = shape.with(k)
-			}
-		}
-		o.shape = shape
-		return true
+		o.setKeys(slices.Delete(slices.Clone(o.shape.keys), i, i+1))
+	} else {
+		o.setKeys(slices.Delete(o.keys, i, i+1))
 	}
-	o.keys = slices.Delete(o.keys, i, i+1)
-	o.reindex()
 	return true
+}
+
+// setKeys gives o the keys, which it then owns and which are in their order:
+// by a shape if there may be one.
+func (o *Object) setKeys(keys []string) {
+	if o.shape = shapeOf(keys); o.shape != nil {
+		o.keys, o.index = nil, nil
+		return
+	}
+	o.keys = keys
+	o.reindex()
 }
 
 // All yields keys and values in order. The object must not gain or lose keys meanwhile.
@@ -230,8 +237,22 @@ type edge struct {
 }
 
 // rootShape is the one empty shape: without it equal objects of two manifests
-// would not share. It grows with the number of different key sequences.
-var rootShape = &Shape{} //nolint:gochecknoglobals // a cache: what it holds changes no result
+// would not share. Its tree grows with the number of different key sequences.
+var (
+	rootShape  = &Shape{}   //nolint:gochecknoglobals // a cache: what it holds changes no result
+	shapeCount atomic.Int64 //nolint:gochecknoglobals // of the cache
+)
+
+// shapeOf returns the shape of keys, which are in their order; nil if there is none.
+func shapeOf(keys []string) *Shape {
+	shape := rootShape
+	for _, k := range keys {
+		if shape, _ = shape.with(k); shape == nil {
+			return nil
+		}
+	}
+	return shape
+}
 
 func (s *Shape) find(key string) int {
 	for i, k := range s.keys {
@@ -242,8 +263,12 @@ func (s *Shape) find(key string) int {
 	return -1
 }
 
-// with returns the shape with key added, which must be new, and its position.
+// with returns the shape with key added, which must be new, and its position;
+// nil where objects get a map of their own.
 func (s *Shape) with(key string) (*Shape, int) {
+	if len(s.keys) == maxShaped {
+		return nil, 0
+	}
 	s.mu.RLock()
 	e, ok := s.next[key]
 	s.mu.RUnlock()
@@ -254,6 +279,9 @@ func (s *Shape) with(key string) (*Shape, int) {
 	defer s.mu.Unlock()
 	if e, ok := s.next[key]; ok {
 		return e.shape, e.at
+	}
+	if shapeCount.Add(1) > maxShapes {
+		return nil, 0
 	}
 	at := place(s.keys, key)
 	e = edge{&Shape{keys: slices.Insert(slices.Clone(s.keys), at, key)}, at}

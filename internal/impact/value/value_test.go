@@ -122,6 +122,22 @@ func TestShapesMayGrowFromManyGoroutines(*testing.T) {
 	wg.Wait()
 }
 
+// TestShapesAreBounded checks that objects of ever new keys work without shapes.
+func TestShapesAreBounded(t *testing.T) {
+	defer func(n int64) { shapeCount.Store(n) }(shapeCount.Load())
+	shapeCount.Store(maxShapes)
+	o := NewObject(0)
+	for i := range 10 {
+		o.Set("never seen "+strconv.Itoa(i), Of(float64(i)))
+	}
+	if o.shape != nil || o.Len() != 10 || o.Get("never seen 7").Num() != 7 {
+		t.Errorf("%d keys, the seventh %v", o.Len(), o.Get("never seen 7"))
+	}
+	if o.Delete("never seen 3"); o.Len() != 9 || o.Get("never seen 9").Num() != 9 || o.Copy(1).Get("never seen 9").Num() != 9 {
+		t.Error("a key is lost when another is deleted")
+	}
+}
+
 func TestNumbersPrintAsInECMAScript(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0", 1: "1", -1: "-1", 0.1: "0.1", 1e21: "1e+21", 123456789012345680000: "123456789012345680000", 1e-6: "0.000001",
