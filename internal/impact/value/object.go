@@ -109,7 +109,8 @@ func (o *Object) Set(key string, v Value) {
 			}
 			return
 		}
-		o.setKeys(slices.Clone(o.shape.keys))
+		o.keys, o.shape = slices.Clone(o.shape.keys), nil
+		o.reindex()
 	}
 	at := place(o.keys, key)
 	if at == len(o.keys) {
