@@ -2,6 +2,7 @@ package promclient
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 
 	"github.com/prometheus/common/config"
@@ -21,6 +22,11 @@ type Credentials struct {
 	ServerName   string
 
 	prefix string // of the variables, for advice
+}
+
+// Format prints no credentials, whatever the verb.
+func (Credentials) Format(s fmt.State, _ rune) {
+	io.WriteString(s, "***") //nolint:errcheck // a Formatter cannot return an error
 }
 
 // FromEnvironment reads the variables PREFIX_USERNAME, PREFIX_PASSWORD or

@@ -100,7 +100,7 @@ func tooMuch(status int, kind, text string) bool {
 	if kind == "timeout" {
 		return true
 	}
-	if status != http.StatusUnprocessableEntity && status != http.StatusBadRequest && status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests {
+	if status != http.StatusUnprocessableEntity && status != http.StatusBadRequest && status != http.StatusServiceUnavailable {
 		return false
 	}
 	text = strings.ToLower(text)

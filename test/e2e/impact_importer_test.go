@@ -6,13 +6,19 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"noether/internal/impact/builtin"
+	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/plugin"
 	"noether/internal/impact/value"
 )
@@ -397,4 +403,228 @@ func steps(s scene, energy float64) map[string]float64 {
 		out[at.Format("2006-01-02T15:04:05.000Z")] = energy
 	}
 	return out
+}
+
+// join puts histories together; families must not be in two of them.
+func join(histories ...*history) *history {
+	var out history
+	for _, h := range histories {
+		for _, name := range h.families {
+			if _, ok := out.lines[name]; !ok {
+				out.families = append(out.families, name)
+			}
+			if out.lines == nil {
+				out.lines = map[string][]string{}
+			}
+			out.lines[name] = append(out.lines[name], h.lines[name]...)
+		}
+	}
+	return &out
+}
+
+func TestImporterTellsCopiesFromSeries(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	h := join(s.kepler(""), s.kepler(`,prometheus_replica="b"`))
+	// An exporter that comes back at another address goes on with its counter.
+	moved := s.whole
+	cut := s.start.Add(17 * time.Minute)
+	h.counts(`noether_pod_joules_total{component="cpu",instance="10.0.0.1:9877",namespace="shop",part="dynamic",pod="moved"}`, moved, s.first, cut, 1)
+	h.counts(`noether_pod_joules_total{component="cpu",instance="10.0.0.2:9877",namespace="shop",part="dynamic",pod="moved"}`, moved, cut, s.last, 1)
+	for name, b := range backends(t, h) {
+		t.Run(name, func(t *testing.T) {
+			_, err := newImporter(t).run(s.hour(b.url, "preset", "kepler"))
+			if err == nil || !strings.Contains(err.Error(), "prometheus_replica") || !strings.Contains(err.Error(), "dedup: true") {
+				t.Errorf("copies: %v", err)
+			}
+			sameEnergies(t, "dedup", energies(newImporter(t).must(s.hour(b.url, "preset", "kepler", "dedup", true)), "namespace", "pod"), s.want(30*60+2))
+			sameEnergies(t, "moved", energies(newImporter(t).must(s.hour(b.url, "preset", "noether")), "pod"), map[string]float64{"moved": 22 * 3600 / kWh})
+		})
+	}
+}
+
+func TestImporterJoinsOtherValues(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	h := s.kepler("")
+	requests := s.whole // 22 a second and 30 a second
+	for code, pod := range map[string]string{"200": "whole", "500": "again"} {
+		h.counts(fmt.Sprintf(`http_requests_total{code=%q,instance="i",namespace="shop",pod=%q}`, code, pod), requests, s.first, s.last, 1)
+	}
+	for at := s.first.Truncate(time.Minute).Add(offset); !at.After(s.last); at = at.Add(scrape) {
+		h.add(`users{service="shop"}`, at, 40)
+	}
+	for name, b := range backends(t, h) {
+		t.Run(name, func(t *testing.T) {
+			rows := newImporter(t).must(s.hour(b.url, "preset", "kepler", "namespace", "shop", "queries", config(
+				"requests", config("query", `http_requests_total{namespace="shop"}`, "kind", "counter"),
+				"own", config("query", `http_requests_total{namespace="shop"}`, "kind", "counter", "labels", []string{"namespace", "pod"}, "default", 0),
+				"users", config("query", "users", "kind", "gauge"),
+				"peak", config("query", "max(max_over_time(users[$__step]))", "kind", "expression", "output", "users/peak"),
+			)))
+			if len(rows) != 12+12+8 {
+				t.Fatalf("%d rows", len(rows))
+			}
+			for _, row := range rows {
+				own := 22. * 300
+				if row.Get("pod").Str() == "young" {
+					own = 0
+				}
+				for key, want := range map[string]float64{"requests": 2 * 22 * 300, "own": own, "users": 40, "users/peak": 40} {
+					if got := row.Get(key).Num(); math.Abs(got-want) > 1e-9 || !row.Get(key).IsNumber() {
+						t.Errorf("%s of %v at %v is %v, want %v", key, row.Get("pod"), row.Get("timestamp"), got, want)
+					}
+				}
+			}
+			_, err := newImporter(t).run(s.hour(b.url, "preset", "kepler", "namespace", "shop", "queries", config("own", config("query", `http_requests_total`, "kind", "counter", "labels", []string{"namespace", "pod"}))))
+			if err == nil || !strings.Contains(err.Error(), "queries.own") || !strings.Contains(err.Error(), "young") {
+				t.Errorf("a pod without requests: %v", err)
+			}
+		})
+	}
+}
+
+func TestImporterSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	for name, b := range backends(t, s.kepler("")) {
+		t.Run(name, func(t *testing.T) {
+			for what, test := range map[string]struct {
+				config *value.Object
+				want   []string
+			}{
+				"no such metric":    {s.hour(b.url, "preset", "noether"), []string{"MissingInputDataError", "noether_pod_joules_total", "at all"}},
+				"no such namespace": {s.hour(b.url, "preset", "kepler", "namespace", "shpo"), []string{"MissingInputDataError", `pod_namespace="shpo"`}},
+				"one of two":        {s.hour(b.url, "preset", "kepler", "namespace", []string{"shop", "shpo"}), []string{`"shpo"`}},
+				"no pod of it":      {s.hour(b.url, "preset", "kepler", "workload", "whole"), []string{"other series of kepler_pod_cpu_joules_total"}},
+				"wrong PromQL":      {s.hour(b.url, "query", "sum(", "kind", "expression", "unit", "J"), []string{"APIRequestError", b.url, "sum("}},
+			} {
+				_, err := newImporter(t).run(test.config)
+				for _, w := range test.want {
+					if err == nil || !strings.Contains(err.Error(), w) {
+						t.Errorf("%s: %v does not say %s", what, err, w)
+					}
+				}
+				t.Log(err)
+			}
+		})
+	}
+}
+
+// TestImporterStaysBelowLimits: a server that takes few samples at a time is
+// asked for less at a time, and the answer is the same.
+func TestImporterStaysBelowLimits(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	b := startPrometheus(t, promOptions{history: s.kepler("").openMetrics(), flags: []string{"--query.max-samples=400"}})
+	sameEnergies(t, "pods", energies(newImporter(t).must(s.hour(b.url, "preset", "kepler")), "namespace", "pod"), s.want(30*60+2))
+}
+
+func TestImporterShowsItsPass(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	hash, err := bcrypt.GenerateFromPassword([]byte("s3cret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {reader: %q}\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, "http://x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth("reader", "s3cret")
+	b := startPrometheus(t, promOptions{history: s.kepler("").openMetrics(), flags: []string{"--web.config.file=" + web}, header: request.Header})
+	ask := func(env map[string]string) ([]*value.Object, error) {
+		i := newImporter(t)
+		i.env = env
+		return i.run(s.hour(b.url, "preset", "kepler"))
+	}
+	if _, err := ask(nil); err == nil || !strings.Contains(err.Error(), "AuthorizationError") || !strings.Contains(err.Error(), "set PROMETHEUS_USERNAME") {
+		t.Errorf("without: %v", err)
+	}
+	if _, err := ask(map[string]string{"PROMETHEUS_USERNAME": "reader", "PROMETHEUS_PASSWORD": "wr0ng"}); err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "wr0ng") {
+		t.Errorf("with a wrong one: %v", err)
+	}
+	if _, err := ask(map[string]string{"PROMETHEUS_URL": "http://other:9090", "PROMETHEUS_USERNAME": "reader", "PROMETHEUS_PASSWORD": "s3cret"}); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("credentials of another server: %v", err)
+	}
+	rows, err := ask(map[string]string{"PROMETHEUS_USERNAME": "reader", "PROMETHEUS_PASSWORD": "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameEnergies(t, "pods", energies(rows, "namespace", "pod"), s.want(30*60+2))
+}
+
+// TestManifestFromPrometheusToScore runs the binary on a manifest that reads
+// Kepler's energy, and works the score out by hand.
+func TestManifestFromPrometheusToScore(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	h := s.kepler("")
+	h.counts(`http_requests_total{instance="i",namespace="shop"}`, life{born: s.first, end: s.last, watts: 5}, s.first, s.last, 1)
+	b := startPrometheus(t, promOptions{history: h.openMetrics()})
+	manifest := fmt.Sprintf(`name: shop
+initialize:
+  plugins:
+    energy:
+      path: builtin
+      method: PrometheusImporter
+      config:
+        preset: kepler
+        namespace: shop
+        start: %s
+        end: %s
+        step: 5m
+        queries:
+          requests: {query: 'http_requests_total{namespace="shop"}', kind: counter}
+    carbon:
+      path: builtin
+      method: Multiply
+      config: {input-parameters: [energy, grid/carbon-intensity], output-parameter: carbon}
+      parameter-metadata:
+        outputs:
+          carbon: {unit: gCO2e, description: carbon, aggregation-method: {time: sum, component: sum}}
+    sci:
+      path: builtin
+      method: Sci
+      config: {functional-unit: requests}
+aggregation: {metrics: [carbon], type: both}
+tree:
+  children:
+    shop:
+      pipeline: {observe: [energy], regroup: [namespace, pod], compute: [carbon, sci]}
+      defaults: {grid/carbon-intensity: 400}
+`, s.start.Format(time.RFC3339), s.end.Format(time.RFC3339))
+	file := filepath.Join(t.TempDir(), "shop.yml")
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "impact", "run", "-m", file)
+	cmd.Env = append(os.Environ(), "PROMETHEUS_URL="+b.url)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, stderr.String(), out)
+	}
+	result, err := jsyaml.Parse(out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	root := result.Object().Get("tree").Object()
+	joules := 22.*3600 + 30*(40*60-3) + 10*(3600-5)
+	if got, want := root.Get("aggregated").Object().Get("carbon").Num(), joules/kWh*400; math.Abs(got-want) > 1e-12*want {
+		t.Errorf("carbon of the hour is %v g, want %v\n%s", got, want, out)
+	}
+	whole := root.Get("children").Object().Get("shop").Object().Get("children").Object().Get("shop").Object().Get("children").Object().Get("whole").Object()
+	rows := whole.Get("outputs").Items()
+	if len(rows) != 12 {
+		t.Fatalf("%d outputs of the whole hour\n%s", len(rows), out)
+	}
+	if got, want := rows[3].Object().Get("sci").Num(), 22*300/kWh*400/(5*300); math.Abs(got-want) > 1e-12*want {
+		t.Errorf("sci is %v, want %v", got, want)
+	}
 }

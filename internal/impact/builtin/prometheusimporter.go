@@ -10,6 +10,7 @@ import (
 	"noether/internal/impact/fault"
 	"noether/internal/impact/meter"
 	"noether/internal/impact/plugin"
+	"noether/internal/impact/schema"
 	"noether/internal/impact/value"
 	"noether/internal/promclient"
 )
@@ -20,7 +21,7 @@ func prometheusImporter() plugin.Method {
 		Summary: "Reads energy and other values of a window from a Prometheus-compatible server, one row per step.",
 		Doc:     prometheusImporterDoc,
 		Example: prometheusImporterExample,
-		Config:  promConfig(),
+		Config:  openConfig(),
 		Outputs: []plugin.Parameter{
 			{Name: "timestamp", Unit: "RFC3339", Description: "start of the step", Time: plugin.None, Component: plugin.None},
 			{Name: "duration", Unit: "seconds", Description: "length of the step", Time: plugin.Sum, Component: plugin.None},
@@ -60,6 +61,14 @@ func prometheusImporter() plugin.Method {
 			return plugin.Formula{Text: text, Unit: "kWh", Source: "Prometheus, " + strings.TrimSpace(config.Get("preset").Str()+" "+config.Get("query").Str())}, true
 		},
 	}
+}
+
+// openConfig is the configuration for documentation and the frame. It is open:
+// unknown keys are refused by planImport, which knows a password when it sees one.
+func openConfig() schema.Object {
+	c := promConfig()
+	c.Keep = true
+	return c
 }
 
 // nodeConfig returns the declaration's config with the node's own over it.

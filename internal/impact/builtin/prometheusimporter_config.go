@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/url"
 	"slices"
@@ -236,17 +237,21 @@ func checkPromKeys(config *value.Object, known schema.Object, where string) erro
 		if isSecretKey(key) {
 			return configError("%q does not belong into a manifest, which is printed and kept: set the environment variables PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD (or PROMETHEUS_PASSWORD_FILE), PROMETHEUS_BEARER_TOKEN_FILE, PROMETHEUS_CA_FILE, PROMETHEUS_CERT_FILE and PROMETHEUS_KEY_FILE.", where+key)
 		}
-		return configError("%q is not known to PrometheusImporter: it takes %s.", where+key, fieldNames(known))
+		hint := ""
+		if best := plugin.Closest(key, fieldNames(known)); best != "" {
+			hint = fmt.Sprintf("did you mean %q? ", best)
+		}
+		return configError("%q is not known to PrometheusImporter: %sit takes %s.", where+key, hint, strings.Join(fieldNames(known), ", "))
 	}
 	return nil
 }
 
-func fieldNames(o schema.Object) string {
+func fieldNames(o schema.Object) []string {
 	names := make([]string, len(o.Fields))
 	for i, f := range o.Fields {
 		names[i] = f.Name
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // planImport reads a configuration. It asks nobody.
