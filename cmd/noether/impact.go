@@ -195,7 +195,7 @@ func limited(r io.Reader, name string) ([]byte, error) {
 	return src, err
 }
 
-// readManifest reads and parses a YAML file. Errors are of the class that the
+// readManifest reads and parses a YAML file. Errors have the class that the
 // Impact Framework gives them, ReadFileError, and name the file.
 func (p *process) readManifest(name string) (value.Value, error) {
 	src, err := p.readFile(name)
@@ -205,7 +205,7 @@ func (p *process) readManifest(name string) (value.Value, error) {
 	v, err := jsyaml.Parse(src)
 	if err != nil {
 		if f, ok := errors.AsType[*fault.Error](err); ok {
-			return value.Value{}, &fault.Error{Class: fault.ReadFile, Message: name + ": " + f.Message, Cause: err}
+			err = &fault.Error{Class: fault.ReadFile, Message: f.Message, Cause: err}
 		}
 		return value.Value{}, fmt.Errorf("read %s: %w", name, err)
 	}

@@ -113,11 +113,13 @@ func (a *alias) execute(ctx context.Context, p *process, args []string) error {
 		return &exitError{code: exitFailed}
 	}
 	if a.required != "" && given.get(a.required) == "" {
-		_, _ = fmt.Fprintf(p.stdout, "Required parameter '%s' was not passed. Please provide a value by passing '--%[1]s=passedValue' or '-%s passedValue' in command line arguments\nTo view the help guide pass '-h'\n",
-			a.required, a.find(a.required).short)
-		if !given.set["help"] {
+		if given.set["help"] {
+			a.help(p.stdout)
 			return nil
 		}
+		_, _ = fmt.Fprintf(p.stdout, "Required parameter '%s' was not passed. Please provide a value by passing '--%[1]s=passedValue' or '-%s passedValue' in command line arguments\nTo view the help guide pass '-h'\n",
+			a.required, a.find(a.required).short)
+		return nil
 	}
 	if given.set["help"] {
 		a.help(p.stdout)
@@ -164,7 +166,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 			if f == nil || len(name) == 1 {
 				return nil, errors.New("Unknown option: --" + name) //nolint:staticcheck // the framework's words
 			}
-			if err := out.open(f, arg); err != nil {
+			if err := out.open(f); err != nil {
 				return nil, err
 			}
 			open = f
@@ -178,7 +180,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 				if f == nil || f.short != string(c) {
 					return nil, errors.New("Unknown option: -" + string(c)) //nolint:staticcheck // the framework's words
 				}
-				if err := out.open(f, arg); err != nil {
+				if err := out.open(f); err != nil {
 					return nil, err
 				}
 				open = f
@@ -196,7 +198,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 }
 
 // open notes that a flag was given; twice is an error unless it takes a list.
-func (a *aliasArgs) open(f *aliasFlag, _ string) error {
+func (a *aliasArgs) open(f *aliasFlag) error {
 	if a.set[f.name] && f.kind != "string[]" {
 		v := "true"
 		if f.kind != "" {

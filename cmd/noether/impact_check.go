@@ -129,7 +129,7 @@ func (o *checkOptions) one(ctx context.Context, p *process, name string) (bool, 
 			return false, err
 		}
 	}
-	_, err = fmt.Fprintf(p.stdout, "✖ if-check could not verify %s: %v\n\n", base, err)
+	_, err = fmt.Fprintf(p.stdout, "✖ if-check could not verify %s. The re-executed file does not match the original.\n\n%v\n\n", base, err)
 	return false, err
 }
 

@@ -112,8 +112,8 @@ func wide(w *csv.Writer, nodes []Node, params []string, reference bool) {
 	for _, param := range params {
 		for _, n := range nodes {
 			record := []string{n.Name() + "." + param}
-			if total {
-				record = append(record, cell(n.Data.Get("aggregated").Object().Get(param)))
+			if sum := n.Data.Get("aggregated").Object(); total || reference && sum != nil {
+				record = append(record, cell(sum.Get(param)))
 			}
 			cells := make([]string, len(times))
 			rows := n.Data.Get("outputs").Items()
@@ -123,10 +123,11 @@ func wide(w *csv.Writer, nodes []Node, params []string, reference bool) {
 				}
 				cells[i] = cell(row.Object().Get(param))
 			}
+			record = append(record, cells...)
 			if reference {
-				cells = cells[:len(rows)]
+				record = record[:min(len(record)-len(times)+len(rows), len(header)+len(times))]
 			}
-			write(w, append(record, cells...))
+			write(w, record)
 		}
 	}
 }

@@ -78,10 +78,10 @@ func (d *differ) compare(path string, a, b value.Value) {
 		d.members(path, a, b)
 		return
 	}
-	if !a.IsNullish() && !b.IsNullish() && (wild(a) || wild(b)) {
+	if wild(a) || wild(b) {
 		return
 	}
-	d.add(path, d.show(a), d.show(b))
+	d.add(path, d.show(a, b), d.show(b, a))
 }
 
 // composite reports whether a and b are compared key by key. If-diff does so
@@ -134,16 +134,29 @@ func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))
 }
 
-func (d *differ) show(v value.Value) string {
-	switch {
-	case d.o.Reference && v.Kind() == value.Bool && v.Bool():
-		return "exists"
-	case d.o.Reference && v.Kind() == value.Bool, v.Kind() == value.Undefined:
+// show prints v, which differs from other. Where one of two is no plain value,
+// if-diff prints whether they are there, and takes false for missing.
+func (d *differ) show(v, other value.Value) string {
+	if d.o.Reference {
+		flag := func(v value.Value) bool { return v.Kind() == value.Bool || v.Kind() == value.Undefined }
+		switch {
+		case !flag(v) && !flag(other), v.Truthy() == other.Truthy() && !(v.IsNullish() && other.IsNullish()):
+			return v.String()
+		case v.Truthy():
+			return "exists"
+		}
 		return "missing"
-	case !d.o.Reference && v.Kind() == value.Date:
+	}
+	switch v.Kind() {
+	case value.Undefined:
+		return "missing"
+	case value.Date:
 		return v.ISO()
-	case !d.o.Reference && v.Kind() >= value.Array:
-		return "a " + map[value.Kind]string{value.Array: "list", value.Map: "map"}[v.Kind()]
+	case value.Array, value.Map:
+		if other.Kind() == value.Undefined {
+			return "exists"
+		}
+		return map[value.Kind]string{value.Array: "a list", value.Map: "a map"}[v.Kind()]
 	}
 	return v.String()
 }
@@ -162,13 +175,7 @@ func (d *differ) members(path string, a, b value.Value) {
 		if d.full() {
 			return
 		}
-		switch x, y := member(a, k), member(b, k); {
-		case x.Kind() == value.Undefined && y.Kind() == value.Undefined:
-		case x.Kind() == value.Undefined:
-			d.add(path+k, "missing", "exists")
-		case y.Kind() == value.Undefined:
-			d.add(path+k, "exists", "missing")
-		default:
+		if x, y := member(a, k), member(b, k); x.Kind() != value.Undefined || y.Kind() != value.Undefined {
 			d.compare(path+k, x, y)
 		}
 	}

@@ -17,7 +17,8 @@ type Coverage struct {
 // MetadataCoverage looks at the parameters that the plugins of a manifest name
 // in their configuration and says which have an entry under parameter-metadata.
 // Only limits it to some plugins; nil is all. Described may know more parameters
-// than the manifest, such as those of built-in methods; it may be nil.
+// than the manifest, such as those of built-in methods. Without it the parameters
+// are those that the Impact Framework's if-metadata-check looks at.
 func MetadataCoverage(manifest value.Value, only []string, described func(method string) []string) []Coverage {
 	var out []Coverage
 	plugins := objectAt(manifest.Object(), "initialize", "plugins")
@@ -38,7 +39,7 @@ func MetadataCoverage(manifest value.Value, only []string, described func(method
 			}
 		}
 		c := Coverage{Plugin: name}
-		for _, param := range parameters(o.Get("config").Object()) {
+		for _, param := range parameters(o.Get("config").Object(), described == nil) {
 			if known[param] {
 				c.Known = append(c.Known, param)
 			} else {
@@ -75,23 +76,20 @@ func Summary(list []Coverage) (percent float64, missing []string) {
 	return 100 * float64(len(all)-len(missing)) / float64(len(all)), missing
 }
 
-// parameterKeys are the keys of built-in methods that name parameters: outputs first.
-func parameterKeys() []string {
-	return []string{
-		"output-parameter", "output", "to", "input-parameter", "input-parameters", "from", "parameter",
-		"numerator", "denominator", "functional-unit",
-	}
-}
-
-// parameters returns the parameters that a configuration names, each once.
-func parameters(config *value.Object) []string {
+// parameters returns the parameters that a configuration names, each once,
+// outputs first; with few only those under the keys that if-metadata-check knows.
+func parameters(config *value.Object, few bool) []string {
+	keys := []string{"output-parameter", "output", "to", "input-parameter", "input-parameters", "from", "parameter", "numerator", "denominator", "functional-unit"}
 	var out []string
 	add := func(v value.Value) {
-		if s := strings.Trim(v.Str(), "\"'= "); s != "" && s != "*" && !strings.ContainsAny(s, "=()") && !slices.Contains(out, s) {
+		if s := v.Str(); s != "" && s != "*" && (few || !strings.ContainsAny(s, "=()")) && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}
-	for _, key := range parameterKeys() {
+	if few {
+		keys = []string{"input-parameter", "output-parameter", "output", "input-parameters"}
+	}
+	for _, key := range keys {
 		v := config.Get(key)
 		add(v)
 		for _, item := range v.Items() {
