@@ -22,8 +22,8 @@ config:
   coefficient: 1.2
   output-parameter: cpu/energy-with-cooling`,
 		Config: schema.Object{Fields: []schema.Field{
-			{Name: "input-parameter", Type: schema.NonEmpty(), Doc: "Parameter to multiply."},
 			{Name: "coefficient", Type: schema.Number(), Doc: "Number to multiply by, in the unit of output per input."},
+			{Name: "input-parameter", Type: schema.NonEmpty(), Doc: "Parameter to multiply."},
 			{Name: "output-parameter", Type: schema.NonEmpty(), Doc: "Parameter that takes the product."},
 		}},
 		Formula: func(config *value.Object, out string) (plugin.Formula, bool) {
