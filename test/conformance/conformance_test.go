@@ -5,6 +5,7 @@ package conformance
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math"
@@ -17,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/value"
@@ -38,7 +41,9 @@ type expected struct {
 }
 
 // misses are recorded cases that this engine answers otherwise, with the reason.
-var misses = map[string]string{}
+var misses = map[string]string{
+	"published/builtins/csv-import/success": "reads manifests/examples/builtins/csv-import/test.csv, which was not recorded with it",
+}
 
 // binary builds noether once, unless NOETHER_BINARY names a built one.
 var binary = sync.OnceValues(func() (string, error) {
@@ -169,8 +174,15 @@ func compare(path string, got value.Value, want any) string {
 	differs := fmt.Sprintf("%s is %s, want %v", path, got, want)
 	switch want := want.(type) {
 	case map[string]any:
+		if date, ok := want["$date"].(string); ok {
+			return compare(path, got, date)
+		}
 		if special, ok := want["$num"].(string); ok {
-			if got.IsNumber() && value.FormatNumber(got.Num()) == special {
+			text := value.FormatNumber(got.Num())
+			if got.Num() == 0 && math.Signbit(got.Num()) {
+				text = "-0"
+			}
+			if got.IsNumber() && text == special {
 				return ""
 			}
 			return differs
@@ -313,4 +325,85 @@ func TestCases(t *testing.T) {
 			})
 		}
 	}
+}
+
+// update rewrites noether.yaml of the differences; reference.yaml is recorded
+// by record.mjs.
+var update = flag.Bool("update", false, "write noether.yaml of every difference as this engine answers")
+
+// TestDifferences runs every manifest on which this engine differs from the
+// reference in both dialects.
+func TestDifferences(t *testing.T) {
+	root, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, manifest := range manifests(t, filepath.Join(root, "differences")) {
+		dir := filepath.Dir(manifest)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			var m meta
+			if _, err := os.Stat(filepath.Join(dir, "meta.json")); err == nil {
+				readJSON(t, filepath.Join(dir, "meta.json"), &m)
+			}
+			if readme, err := os.ReadFile(filepath.Join(dir, "README.md")); err != nil || bytes.Count(readme, []byte("\n")) < 3 {
+				t.Errorf("README.md must say what the reference does, what we do, and why: %v", err)
+			}
+			texts := map[string]string{}
+			for file, flags := range map[string][]string{"reference.yaml": {"--compat", "--allow-shell"}, "noether.yaml": {"--allow-shell"}} {
+				r := run(t, root, manifest, append(flags, m.Args...)...)
+				got, status := plain(t, r)
+				failed := status == "fail"
+				if own := file == "noether.yaml"; own && failed != (r.exit == 1) || !own && r.exit != 0 {
+					t.Errorf("%s: exit code %d with status %s", file, r.exit, status)
+				}
+				path := filepath.Join(dir, file)
+				if *update && file == "noether.yaml" {
+					if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				texts[file] = got
+				if diff := cmp.Diff(string(want), got); diff != "" && !looselyEqual(string(want), got) {
+					t.Errorf("%s (-want +got):\n%s", file, diff)
+				}
+			}
+			if texts["reference.yaml"] == texts["noether.yaml"] {
+				t.Error("both dialects answer the same: there is no difference")
+			}
+		})
+	}
+}
+
+// plain returns the output of a run without what depends on the machine.
+func plain(t *testing.T, r result) (text, status string) {
+	t.Helper()
+	v, err := jsyaml.Parse(r.output)
+	if err != nil || v.Object() == nil {
+		t.Fatalf("no output that can be read (%v):\n%s", err, r.log)
+	}
+	execution := v.Object().Get("execution").Object()
+	execution.Delete("environment")
+	execution.Delete("command")
+	return string(jsyaml.Append(nil, v)), execution.Get("status").Str()
+}
+
+// looselyEqual reports whether two failed outputs differ only in an error's
+// text that is a runtime's own.
+func looselyEqual(want, got string) bool {
+	w, errW := jsyaml.Parse([]byte(want))
+	g, errG := jsyaml.Parse([]byte(got))
+	if errW != nil || errG != nil {
+		return false
+	}
+	we, ge := w.Object().Get("execution").Object(), g.Object().Get("execution").Object()
+	if we.Get("status").Str() != "fail" || ge.Get("status").Str() != "fail" || !loose.MatchString(we.Get("error").Str()) {
+		return false
+	}
+	ge.Set("error", we.Get("error"))
+	return value.Equal(w, g)
 }
