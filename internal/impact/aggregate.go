@@ -304,7 +304,7 @@ func (f *folder) add(row *value.Object, index int, last bool) error {
 			f.acc.Set(m.field.Name, v)
 		default:
 			if f.numbers && !v.IsNumber() {
-				return fault.New(fault.MissingAggregation, "add up %s: inputs[%d] has the %s %q there: only numbers can be aggregated by sum or avg", m.field.Name, index, v.Kind(), v)
+				return fault.New(fault.InvalidInput, "aggregate %s by %s: it is the %s %q in row %d: only numbers can be added up", m.field.Name, m.method, v.Kind(), v, index)
 			}
 			sum := f.acc.Get(m.field.Name).Num() + v.ParseFloat()
 			if last && m.method == plugin.Avg {

@@ -105,10 +105,15 @@ func rawObject(v value.Value) *value.Object {
 }
 
 // failure builds the outcome of a run that computed nothing: the manifest as
-// it was given and why.
+// it was given, with the tree last, and why.
 func failure(raw *value.Object, o *Options, err error) *Outcome {
 	out := raw.Copy(1)
+	tree := out.Get("tree")
+	out.Delete("tree")
 	out.Set("execution", failedExecution(o, err, nil).Value())
+	if tree.Kind() != value.Undefined {
+		out.Set("tree", tree)
+	}
 	return &Outcome{Output: out.Value(), Err: err}
 }
 

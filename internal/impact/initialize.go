@@ -119,11 +119,11 @@ func (r *run) checkPipeline(n *node, p value.Value) error {
 	if !r.dialect.OldPipeline {
 		return nil
 	}
-	names := p.String()
+	kind, names := p.Kind().String(), p.String()
 	if p.Kind() == value.Array {
-		names = strings.Join(strings.Split(names, ","), ", ")
+		kind, names = "a list", strings.ReplaceAll(names, ",", ", ")
 	}
-	return fault.New(fault.ManifestValidation, "%s.pipeline is %s, the form of older manifests: write it by phases, pipeline: {compute: [%s]}", where(n.path), p.Kind(), names)
+	return fault.New(fault.ManifestValidation, "%s.pipeline is %s, as in older manifests: write it by phases, pipeline: {compute: [%s]}", where(n.path), kind, names)
 }
 
 // warnNodeConfig tells that config of a node reaches few plugins.
