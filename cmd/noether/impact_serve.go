@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,7 +53,8 @@ is too large, 415 another content type, 503 too many runs at a time.
 
 A posted manifest reaches nothing but itself: methods that run commands, read
 files or ask the network are refused. --allow-network lets manifests send
-requests to wherever they like from here: mind what this host can reach.`,
+requests to wherever they like from here, without credentials: mind what this
+host can reach. Nothing is published and no file is read or written even then.`,
 		Example: `  noether impact serve
   noether impact serve -b 0.0.0.0 -p 8080 --max-body 64
   curl -H 'Content-Type: application/yaml' --data-binary @manifest.yml http://127.0.0.1:3000/v1/run`,
@@ -102,9 +104,7 @@ func runServe(ctx context.Context, p *process, o *serveOptions) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
-	env := p.pluginEnv(dialect(o.compat), &reach{maxDownload: defaultDownload, timeout: o.webTimeout}, func(format string, args ...any) {
-		log.Debug("warning of a run", slog.String("warning", fmt.Sprintf(format, args...)))
-	})
+	env := o.env(p, log)
 	handler := api.New(api.Options{
 		Env: env, Methods: methods, Command: commandLine("noether", p.args),
 		Environment: func() *value.Object { return environment("/", time.Now()) },
@@ -140,6 +140,24 @@ func runServe(ctx context.Context, p *process, o *serveOptions) error {
 	return err
 }
 
+// env returns what plugins of posted manifests may touch: with --allow-network
+// addresses, and never files, variables or anything that acts on the outside. A
+// manifest could else have a secret of this host sent wherever it likes.
+func (o *serveOptions) env(p *process, log *slog.Logger) *plugin.Env {
+	env := p.pluginEnv(dialect(o.compat), &reach{dryRun: true, maxDownload: defaultDownload, timeout: o.webTimeout}, func(format string, args ...any) {
+		log.Debug("warning of a run", slog.String("warning", fmt.Sprintf(format, args...)))
+	})
+	open := env.Open
+	env.Open = func(ctx context.Context, name string) (io.ReadCloser, error) {
+		if !o.allowNetwork || !isURL(name) {
+			return nil, errors.New("files are not read for posted manifests: put the data into the manifest")
+		}
+		return open(ctx, name)
+	}
+	env.Getenv = func(string) string { return "" }
+	return env
+}
+
 // methods returns the table with what a posted manifest may not use refused.
 func (o *serveOptions) methods() ([]plugin.Method, error) {
 	listed := map[string]bool{}
@@ -161,10 +179,8 @@ func (o *serveOptions) methods() ([]plugin.Method, error) {
 			return "It is disabled on this server."
 		case m.Reaches&plugin.Shell != 0:
 			return "Commands are not run for posted manifests."
-		case m.Reaches&plugin.Files != 0:
-			return "Files are not read for posted manifests: put the data into the manifest."
-		case m.Reaches&plugin.Network != 0 && !o.allowNetwork:
-			return "This server does not let manifests use the network (--allow-network)."
+		case m.Reaches != 0 && (!o.allowNetwork || m.Reaches&plugin.Network == 0):
+			return "Posted manifests reach neither files nor the network here: put the data into the manifest."
 		}
 		return ""
 	}), nil
