@@ -80,7 +80,10 @@ func checkDivision(c *plugin.Call) error {
 		config := c.Named(i)
 		numerator.set(config.Get("numerator"))
 		denominator.set(config.Get("denominator"))
-		issues := numerator.check(row, numerator.field.Name)
+		var issues []schema.Issue
+		if denominator.constant || denominator.field.Name != numerator.field.Name {
+			issues = numerator.check(row, numerator.field.Name)
+		}
 		v := value.Of(denominator.number)
 		if !denominator.constant {
 			if v = denominator.field.Get(row); v.Kind() != value.Undefined {

@@ -64,17 +64,17 @@ func toNumber(v value.Value) float64 {
 	return v.ToNumber()
 }
 
-// column is a parameter that a method writes.
-type column struct{ field value.Field }
+// outputField is a parameter that a method writes.
+type outputField struct{ field value.Field }
 
-// name makes it the column of that name.
-func (c *column) name(name string) {
+// name makes it the parameter of that name.
+func (c *outputField) name(name string) {
 	if name != c.field.Name {
 		c.field = value.Field{Name: name}
 	}
 }
 
-func (c *column) set(row *value.Object, v value.Value) {
+func (c *outputField) set(row *value.Object, v value.Value) {
 	if at := c.field.Find(row); at >= 0 {
 		row.SetAt(at, v)
 		return
@@ -85,7 +85,7 @@ func (c *column) set(row *value.Object, v value.Value) {
 // compute writes what f gives for each row below the parameter that config
 // names under key.
 func compute(c *plugin.Call, key string, f func(i int, row, config *value.Object) float64) ([]*value.Object, error) {
-	var out column
+	var out outputField
 	for i, row := range c.Rows {
 		config := c.Row(i)
 		name := config.Get(key).Str()

@@ -51,7 +51,7 @@ config:
 				CheckRows: checkSCI,
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 					var units operand
-					carbon, out := value.Field{Name: "carbon"}, column{value.Field{Name: "sci"}}
+					carbon, out := value.Field{Name: "carbon"}, outputField{value.Field{Name: "sci"}}
 					for i, row := range c.Rows {
 						units.set(c.Row(i).Get("functional-unit"))
 						score, r := toNumber(carbon.Get(row)), units.of(row)

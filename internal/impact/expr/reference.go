@@ -206,7 +206,7 @@ func Evaluate(s string, row *value.Object) (value.Value, error) {
 // appendOperand writes token with its value in place of its name.
 func appendOperand(b *strings.Builder, expression, token string, row *value.Object, valid bool) error {
 	token = strings.Trim(token, " \t\r\n\v\f")
-	if n := len(token); n > 2 && (token[0] == '"' || token[0] == '\'') && token[n-1] == token[0] {
+	if n := len(token); n > 1 && strings.IndexByte(`"'`, token[0]) >= 0 && strings.IndexByte(`"'`, token[n-1]) >= 0 {
 		token = token[1 : n-1]
 	}
 	n := value.Text(token).ToNumber()

@@ -1,8 +1,6 @@
 package plugin
 
 import (
-	"slices"
-
 	"noether/internal/impact/expr"
 	"noether/internal/impact/fault"
 	"noether/internal/impact/schema"
@@ -80,32 +78,26 @@ func (f *framed) takesNumber(key string) bool {
 	return issues == nil
 }
 
-// findExpressions lists the arithmetic in config that depends on rows.
-func (f *framed) findExpressions(config *value.Object) ([]expression, error) {
+// findExpressions lists the arithmetic in config that depends on rows. In the
+// reference's grammar the first row tells what is arithmetic, so there it is
+// all text that may be.
+func (f *framed) findExpressions(config *value.Object) []expression {
 	var found []expression
+	full := f.env.Dialect.FullExpressions
 	for _, key := range f.k.Expressions {
 		v := config.Get(key)
-		if !v.IsString() || !f.isArithmetic(v.Str()) {
+		if !v.IsString() || full && !f.isArithmetic(v.Str()) {
 			continue
 		}
-		if !f.env.Dialect.FullExpressions {
-			ok, err := expr.MayDepend(v.Str())
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
-				continue
-			}
-		}
-		e := expression{key: key, source: v.Str()}
-		if t := f.field(key); t != nil && f.env.Dialect.FullExpressions {
+		e := expression{key: key, source: v.Str(), plain: !full}
+		if t := f.field(key); t != nil && full {
 			if _, issues := t.Parse(v, nil); issues != nil {
 				e.number = t
 			}
 		}
 		found = append(found, e)
 	}
-	return found, nil
+	return found
 }
 
 // isArithmetic reports whether text in a row, or in config where parameters may
@@ -120,24 +112,34 @@ func (f *framed) isArithmetic(s string) bool {
 // judgeText applies the reference's rules to text in config that may be
 // arithmetic: its form, and the number by which it is judged.
 func (f *framed) judgeText(config *value.Object) (*value.Object, error) {
+	if err := f.checkFormat(config); err != nil {
+		return nil, err
+	}
 	copied := false
-	for _, field := range f.m.Config.Fields {
-		v := config.Get(field.Name)
-		if !v.IsString() || !slices.Contains(f.k.Expressions, field.Name) {
-			continue
-		}
-		if err := expr.CheckFormat(field.Name, v.Str()); err != nil {
-			return nil, err
-		}
-		if !slices.Contains(f.k.Numbers, field.Name) {
+	for _, key := range f.k.Numbers {
+		v := config.Get(key)
+		if !v.IsString() {
 			continue
 		}
 		if !copied {
 			config, copied = config.Copy(0), true
 		}
-		config.Set(field.Name, expr.Guess(v.Str()))
+		config.Set(key, expr.Guess(v.Str()))
 	}
 	return config, nil
+}
+
+// checkFormat applies the reference's rules to the form of text in config that
+// may be arithmetic.
+func (f *framed) checkFormat(config *value.Object) error {
+	for _, key := range f.k.Expressions {
+		if v := config.Get(key); v.IsString() {
+			if err := expr.CheckFormat(key, v.Str()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // evaluateRows evaluates arithmetic in rows, and config's for each row. It
@@ -160,13 +162,8 @@ func (f *framed) evaluateRows(p *prepared, rows []*value.Object) ([]value.Value,
 		if !perRow {
 			values = values[:0]
 		}
-		for _, x := range p.expressions {
-			v, err := e.value(x.source, row)
-			if err == nil && x.number != nil {
-				if _, issues := x.number.Parse(v, []string{x.key}); issues != nil {
-					err = fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
-				}
-			}
+		for j := range p.expressions {
+			v, err := f.evaluateConfig(&e, &p.expressions[j], row, i == 0)
 			if err != nil {
 				return nil, f.at(err, i)
 			}
@@ -174,6 +171,30 @@ func (f *framed) evaluateRows(p *prepared, rows []*value.Object) ([]value.Value,
 		}
 	}
 	return values, nil
+}
+
+// evaluateConfig returns the value of x for row; its text if it is a plain name.
+func (f *framed) evaluateConfig(e *evaluator, x *expression, row *value.Object, first bool) (v value.Value, err error) {
+	if first && !e.full {
+		if err := expr.CheckFormat(x.key, x.source); err != nil {
+			return v, err
+		}
+		depends, err := expr.MayDepend(x.source)
+		if err != nil {
+			return v, err
+		}
+		x.plain = !depends
+	}
+	if x.plain {
+		return value.Text(x.source), nil
+	}
+	if v, err = e.value(x.source, row); err != nil || x.number == nil {
+		return v, err
+	}
+	if _, issues := x.number.Parse(v, []string{x.key}); issues != nil {
+		return v, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
+	}
+	return v, nil
 }
 
 // evaluateRow replaces arithmetic in one row by its values.
@@ -188,14 +209,13 @@ func (f *framed) evaluateRow(e *evaluator, row *value.Object) error {
 		return nil
 	}
 	if !e.full {
-		// Each value is computed from the row as it came.
-		raw := row.Copy(0)
-		for i := range raw.Len() {
-			v := raw.ValueAt(i)
-			if !v.IsString() || !f.isArithmetic(v.Str()) || raw.Key(i) == "timestamp" {
+		// A value sees those before it computed and those after it as they came.
+		for i := range row.Len() {
+			v := row.ValueAt(i)
+			if !v.IsString() || !f.isArithmetic(v.Str()) || row.Key(i) == "timestamp" {
 				continue
 			}
-			v, err := expr.Evaluate(v.Str(), raw)
+			v, err := expr.Evaluate(v.Str(), row)
 			if err != nil {
 				return err
 			}

@@ -132,6 +132,7 @@ type prepared struct {
 type expression struct {
 	key, source string
 	number      schema.Type // what the value must be; nil if the key takes any text
+	plain       bool        // it turned out to be a name
 }
 
 // prepare maps config, evaluates constants in it and finds the rest.
@@ -141,9 +142,7 @@ func (f *framed) prepare() (p prepared, err error) {
 		if p.config, err = f.evaluateConstants(p.config); err != nil {
 			return p, err
 		}
-		if p.expressions, err = f.findExpressions(p.config); err != nil {
-			return p, err
-		}
+		p.expressions = f.findExpressions(p.config)
 	}
 	if f.env.Dialect.MappingEveryNode && len(p.expressions) == 0 {
 		p.checked, p.err = f.checkConfig(p.config)
@@ -347,7 +346,7 @@ func (f *framed) nameOutput(before *value.Object, out []*value.Object) error {
 			return err
 		}
 	}
-	if !strings.HasPrefix(name, "=") {
+	if !strings.HasPrefix(name, "=") || !full && !expr.Valid(name) {
 		return nil
 	}
 	var program *expr.Program
