@@ -58,7 +58,7 @@ config:
 			return plugin.NewFramed(env, d, m, plugin.Kernel{
 				Arithmetic: true, Expressions: []string{"input-parameter"},
 				CheckConfig: func(config *value.Object) (*value.Object, error) { return curveConfig(config, m, &env.Dialect) },
-				CheckInput:  checkCurveInput,
+				CheckInput:  curveCheck(),
 				Run:         interpolate,
 			}), nil
 		},
@@ -107,32 +107,32 @@ func (p *points) Swap(i, j int) {
 	p.y[i], p.y[j] = p.y[j], p.y[i]
 }
 
-var (
-	instant     = schema.Union(schema.Text(), schema.Date())
-	curveInput  = schema.Union(schema.AtLeast(0), schema.Enum("off"))
-	anyDuration = schema.Number()
-)
-
-func checkCurveInput(row, config *value.Object, index int) error {
-	in := config.Get("input-parameter").Str()
-	v := row.Get(in)
-	var issues []schema.Issue
-	for _, f := range [...]struct {
-		name string
-		t    schema.Type
-	}{{"timestamp", instant}, {"duration", anyDuration}, {in, curveInput}} {
-		if _, more := f.t.Parse(row.Get(f.name), []string{f.name}); more != nil {
+// curveCheck returns the check of one observation.
+func curveCheck() func(row, config *value.Object, index int) error {
+	at, duration, input := schema.Union(schema.Text(), schema.Date()), schema.Number(), schema.Union(schema.AtLeast(0), schema.Enum("off"))
+	atPath, durationPath := []string{timestampKey}, []string{durationKey}
+	return func(row, config *value.Object, index int) error {
+		in := config.Get("input-parameter").Str()
+		v := row.Get(in)
+		_, issues := at.Parse(row.Get(timestampKey), atPath)
+		if _, more := duration.Parse(row.Get(durationKey), durationPath); more != nil {
 			issues = append(issues, more...)
 		}
+		if !v.IsNumber() || !(v.Num() >= 0) {
+			_, more := input.Parse(v, []string{in})
+			issues = append(issues, more...)
+		}
+		if issues != nil {
+			return fault.New(fault.InputValidation, "%s", schema.Message(issues, index))
+		}
+		if x := config.Get("x").Items(); v.IsNumber() && (v.Num() < x[0].Num() || v.Num() > x[len(x)-1].Num()) {
+			return fault.New(fault.InputValidation, "%s", outOfRange)
+		}
+		return nil
 	}
-	if issues != nil {
-		return fault.New(fault.InputValidation, "%s", schema.Message(issues, index))
-	}
-	if x := config.Get("x").Items(); v.IsNumber() && (v.Num() < x[0].Num() || v.Num() > x[len(x)-1].Num()) {
-		return fault.New(fault.InputValidation, "The target x value must be within the range of the given x values")
-	}
-	return nil
 }
+
+const outOfRange = "The target x value must be within the range of the given x values"
 
 func interpolate(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 	at := curveOf(c.Config)
@@ -151,8 +151,8 @@ func interpolate(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 		}
 		t := v.ToNumber()
 		if c.Env.Dialect.PairedPoints && !(t >= x[0].Num() && t <= x[len(x)-1].Num()) { // reached by arithmetic in config
-			return nil, fault.New(fault.InputValidation, "The target x value must be within the range of the given x values. Observation %d: %s is not within %s and %s",
-				i, value.FormatNumber(t), value.FormatNumber(x[0].Num()), value.FormatNumber(x[len(x)-1].Num()))
+			return nil, fault.New(fault.InputValidation, "%s. Observation %d: %s is not within %s and %s",
+				outOfRange, i, value.FormatNumber(t), value.FormatNumber(x[0].Num()), value.FormatNumber(x[len(x)-1].Num()))
 		}
 		row.Set(out, value.Of(at(t)))
 	}

@@ -23,6 +23,7 @@ func Methods() []plugin.Method {
 		subtract(),
 		sum(),
 		timeConverter(),
+		timeSync(),
 		prometheusImporter(),
 		keplerPlugin(),
 		carbonIntensity(),

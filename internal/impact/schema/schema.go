@@ -280,8 +280,10 @@ type union []Type
 // Union is the first type that fits.
 func Union(types ...Type) Type { return union(types) }
 
-// aboutContent are the codes of issues that do not deny the type.
-var aboutContent = map[string]bool{"too_small": true, "invalid_string": true, "custom": true}
+// deniesType tells an issue about the type from one about content of the right type.
+func deniesType(i Issue) bool {
+	return i.Code != "too_small" && i.Code != "invalid_string" && i.Code != "custom"
+}
 
 func (t union) Parse(v value.Value, path []string) (value.Value, []Issue) {
 	var first, near []Issue
@@ -293,7 +295,7 @@ func (t union) Parse(v value.Value, path []string) (value.Value, []Issue) {
 		if i == 0 {
 			first = issues[:1]
 		}
-		if near == nil && !slices.ContainsFunc(issues, func(i Issue) bool { return !aboutContent[i.Code] }) {
+		if near == nil && !slices.ContainsFunc(issues, deniesType) {
 			near = issues
 		}
 	}

@@ -148,6 +148,10 @@ func (o *Object) setKeys(keys []string) {
 	o.reindex()
 }
 
+// SameKeys reports that o and p have the same keys in the same order. False
+// means that they may or may not: it is a test that costs nothing.
+func (o *Object) SameKeys(p *Object) bool { return o.shape != nil && o.shape == p.shape }
+
 // All yields keys and values in order. The object must not gain or lose keys meanwhile.
 func (o *Object) All() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
