@@ -24,7 +24,7 @@ func moved(key string) string {
 // config. It does not change raw.
 func mendKeys(raw *value.Object, o *Options) *value.Object {
 	k := keys{o.Env.Warn, []string{"children", "inputs", "outputs", "defaults", "config", "pipeline", "aggregated", periodKey}}
-	k.check("", raw, "name", "description", "tags", "explainer", "explain", "aggregation", "initialize", "execution", "tree")
+	k.check("", raw, "name", "description", "tags", "disclosure", "explainer", "explain", "aggregation", "initialize", "execution", "tree")
 	k.check("tags", raw.Get("tags").Object(), "kind", "complexity", "category")
 	k.check("aggregation", raw.Get("aggregation").Object(), "metrics", "type", "skip-components")
 	initialize := raw.Get("initialize").Object()

@@ -44,6 +44,7 @@ func Schema() schema.Object {
 			{Name: "complexity", Type: optionalText, Doc: "Complexity of the application."},
 			{Name: "category", Type: optionalText, Doc: "Category of the application."},
 		}}), Doc: "Labels of the manifest."},
+		{Name: "disclosure", Type: schema.Optional(schema.Any()), Doc: "What the readers of a score must know; not in the reference's dialect."},
 		{Name: "explainer", Type: schema.Optional(schema.Bool()), Doc: "Whether to write the explain block."},
 		{Name: "explain", Type: schema.Optional(schema.Record(schema.Any())), Doc: "Written by the engine: units and methods of every parameter."},
 		{Name: "aggregation", Type: schema.Nullish(schema.Object{Fields: []schema.Field{
@@ -77,6 +78,9 @@ func parseManifest(raw *value.Object, o *Options) (*manifest, error) {
 		return nil, &fault.Error{Class: fault.ManifestValidation, Message: schema.Message(issues, schema.NoIndex)}
 	}
 	fields := parsed.Object()
+	if !o.Env.Dialect.UnknownKeys {
+		fields.Delete("disclosure")
+	}
 	m := &manifest{fields: fields, tree: fields.Get("tree").Object(), explain: o.Explain || fields.Get("explainer").Bool()}
 	for name, entry := range fields.Get("initialize").Object().Get("plugins").Object().All() {
 		m.declarations = append(m.declarations, declaration(name, entry.Object()))
