@@ -68,7 +68,6 @@ func (o *reportOptions) run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	stated := manifest.Object().Get("disclosure")
 	if !finished(manifest) {
 		o.reach.dryRun = true
 		c := newConsole(p, false, false)
@@ -81,12 +80,6 @@ func (o *reportOptions) run(ctx context.Context, p *process) error {
 			return outcome.Err
 		}
 		manifest = outcome.Output
-	}
-	// A run leaves out what it does not know.
-	if m := manifest.Object(); m != nil && stated.Object() != nil && !m.Has("disclosure") {
-		m = m.Copy(1)
-		m.Set("disclosure", stated)
-		manifest = m.Value()
 	}
 	d, err := disclosure.New(manifest, builtin.Methods())
 	if err != nil {

@@ -44,7 +44,7 @@ func Lint(manifest value.Value, methods []plugin.Method) []Problem {
 		return []Problem{{"manifest", "a manifest is a map with the keys name, initialize and tree", true}}
 	}
 	shape := impact.Schema()
-	known := []string{"execution", Disclosure}
+	var known []string
 	for _, f := range shape.Fields {
 		known = append(known, f.Name)
 	}
@@ -311,7 +311,3 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
-
-// Disclosure is the top-level key of a manifest under which its author states
-// what a score's reader must know.
-const Disclosure = "disclosure"
