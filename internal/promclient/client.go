@@ -285,10 +285,12 @@ func (t transport) Do(ctx context.Context, req *http.Request) (*http.Response, [
 			}
 		}
 		wait = min(2*wait, 30*time.Second)
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return resp, body, err
-		case <-time.After(pause):
+		case <-timer.C:
 		}
 	}
 }
@@ -312,7 +314,7 @@ func (t transport) once(ctx context.Context, req *http.Request) (*http.Response,
 		}
 		return nil, nil, t.c.network(e, err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // it is read, or of no use
 	if resp.StatusCode/100 != 2 {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		if err != nil {

@@ -152,7 +152,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for _, kind := range []error{ErrDenied, ErrQuery, ErrTooMuch} {
-				if errors.Is(err, kind) != (test.kind == kind) {
+				if errors.Is(err, kind) != errors.Is(test.kind, kind) {
 					t.Errorf("%v is %v", err, kind)
 				}
 			}
@@ -396,7 +396,7 @@ func FuzzAnswer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		body = b
 		for range 2 {
 			c.Raw(context.Background(), "e", at, at)

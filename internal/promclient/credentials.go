@@ -1,6 +1,7 @@
 package promclient
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -106,9 +107,9 @@ func CheckURL(address string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		// The parser's error repeats the address, with a password that may be in it.
-		return nil, fmt.Errorf("read the address of Prometheus: it is no URL")
+		return nil, errors.New("read the address of Prometheus: it is no URL")
 	case u.User != nil:
-		return nil, fmt.Errorf("read the address of Prometheus: it holds credentials: put them into the environment, PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD")
+		return nil, errors.New("read the address of Prometheus: it holds credentials: put them into the environment, PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("read the address of Prometheus: %q is no http or https URL such as http://prometheus:9090", address)
 	case u.RawQuery != "" || u.Fragment != "":

@@ -157,9 +157,7 @@ func (k *keplerReader) read(ctx context.Context, config *value.Object, start, se
 			return nil, err
 		}
 		q.name, q.output = "KeplerPlugin", "energy"
-		if err := sharedFields(&q, value.NewObject(0)); err != nil {
-			return nil, err
-		}
+		sharedFields(&q, value.NewObject(0))
 		q.columns = nil
 		var missing error
 		for _, g := range []meter.Grid{

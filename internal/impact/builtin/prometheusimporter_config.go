@@ -313,7 +313,7 @@ func promOptions(env *plugin.Env, address, prefix string) (promclient.Options, e
 		return promclient.Options{}, configError("%w", err)
 	}
 	o := promclient.Options{URL: address}
-	if home, err := url.Parse(theirs); theirs != "" && (err != nil || home.Scheme != u.Scheme || home.Host != u.Host) {
+	if theirs != "" && !sameServer(theirs, u) {
 		env.Warn("%s is not the server in %s_URL: it is asked without credentials", u, prefix)
 		return o, nil
 	}
@@ -321,6 +321,11 @@ func promOptions(env *plugin.Env, address, prefix string) (promclient.Options, e
 		return o, configError("%w", err)
 	}
 	return o, nil
+}
+
+func sameServer(address string, u *url.URL) bool {
+	other, err := url.Parse(address)
+	return err == nil && other.Scheme == u.Scheme && other.Host == u.Host
 }
 
 // promWindow finds the window.
@@ -339,7 +344,8 @@ func promWindow(config *value.Object, now time.Time, step, delay time.Duration) 
 	case hasStart && hasWindow:
 		end = start + length.Milliseconds()
 	case !hasEnd:
-		end = now.Add(-delay).Truncate(step).UnixMilli()
+		end = now.Add(-delay).UnixMilli()
+		end -= end % step.Milliseconds()
 	}
 	if !hasStart {
 		start = end - length.Milliseconds()
@@ -389,7 +395,8 @@ func mainQuery(config *value.Object, step time.Duration) (promQuery, error) {
 		return q, err
 	}
 	q.output = cmp.Or(config.Get("output").Str(), "energy")
-	return q, sharedFields(&q, config)
+	sharedFields(&q, config)
+	return q, nil
 }
 
 // joinedQuery makes one of queries.
@@ -454,20 +461,18 @@ func customQuery(name string, config *value.Object, step time.Duration) (promQue
 	if q.kind != expressionQuery {
 		q.family, _, _ = strings.Cut(q.query, "{")
 	}
-	return q, sharedFields(&q, config)
+	sharedFields(&q, config)
+	return q, nil
 }
 
 // sharedFields reads what presets and custom queries have in common.
-func sharedFields(q *promQuery, config *value.Object) error {
+func sharedFields(q *promQuery, config *value.Object) {
 	q.dedup = config.Get("dedup").Bool()
-	switch labels := config.Get("labels"); labels.Kind() {
-	case value.Array:
+	if labels := config.Get("labels"); labels.Kind() != value.Undefined {
 		q.columns = nil
 		for _, l := range labels.Items() {
 			q.columns = append(q.columns, promColumn{l.Str(), l.Str()})
 		}
-	case value.Map:
-		q.columns = nil
 		for label, column := range labels.Object().All() {
 			q.columns = append(q.columns, promColumn{label, column.Str()})
 		}
@@ -483,7 +488,6 @@ func sharedFields(q *promQuery, config *value.Object) error {
 	q.replicas = slices.DeleteFunc(q.replicas, func(l string) bool {
 		return slices.ContainsFunc(q.columns, func(c promColumn) bool { return c.label == l })
 	})
-	return nil
 }
 
 // checkColumns makes sure that no two things are written to one parameter.

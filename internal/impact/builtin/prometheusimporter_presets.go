@@ -24,11 +24,10 @@ type preset struct {
 	outside  []promclient.Matcher
 }
 
-// zones of RAPL that do not overlap: core and uncore are inside package, which
-// is inside psys.
-var keplerZones = promclient.Matcher{Label: "zone", Op: "=~", Value: "package|dram"}
-
 func presetOf(name, level string) (preset, bool) {
+	// Zones of RAPL that do not overlap: core and uncore are inside package,
+	// which is inside psys.
+	keplerZones := promclient.Matcher{Label: "zone", Op: "=~", Value: "package|dram"}
 	namespacePod := func(ns, pod string) []promColumn { return []promColumn{{ns, "namespace"}, {pod, "pod"}} }
 	p, ok := map[string]preset{
 		// A workload that has ended goes on as state="terminated" with the same counter.
