@@ -359,8 +359,9 @@ type Object struct {
 	Fields []Field
 	// Keep passes unknown keys through; without it they are left out.
 	Keep bool
-	// Refine looks at the whole after its fields were found right; the issues
-	// it returns usually have no path. May be nil.
+	// Refine looks at the whole after its fields were found to be of their
+	// types, if perhaps out of their bounds; the issues it returns usually have
+	// no path. May be nil.
 	Refine func(o *value.Object) []Issue
 }
 
@@ -391,10 +392,19 @@ func (t Object) Parse(v value.Value, path []string) (value.Value, []Issue) {
 			}
 		}
 	}
-	if issues == nil && t.Refine != nil {
-		issues = t.Refine(out)
+	if t.Refine != nil && !slices.ContainsFunc(issues, ofWrongType) {
+		issues = append(issues, t.Refine(out)...)
 	}
 	return out.Value(), issues
+}
+
+// ofWrongType reports whether a value with this issue cannot be looked at further.
+func ofWrongType(i Issue) bool {
+	switch i.Code {
+	case "too_small", "invalid_string", "custom":
+		return false
+	}
+	return true
 }
 
 // Has reports whether name is a declared field.

@@ -43,6 +43,12 @@ func TestMessages(t *testing.T) {
 		{"nullish", x(schema.Nullish(schema.Text())), object("x", value.NullValue()), schema.NoIndex, ""},
 		{"several", schema.Object{Fields: []schema.Field{{Name: "a", Type: schema.Text()}, {Name: "b", Type: schema.Text()}}}, object(), schema.NoIndex, `"a" parameter is required. Error code: invalid_type.,"b" parameter is required. Error code: invalid_type.`},
 		{"deep", x(schema.Record(x(schema.Number()))), object("x", object("k", object())), schema.NoIndex, `"x.k.x" parameter is required. Error code: invalid_type.`},
+		{"the whole beside its fields", schema.Object{Fields: []schema.Field{{Name: "x", Type: schema.Above(0)}}, Refine: func(*value.Object) []schema.Issue {
+			return []schema.Issue{{Code: "custom", Text: "a raw message"}}
+		}}, object("x", num(0)), 1, `"x" parameter is number must be greater than 0 at index 1. Error code: too_small.,a raw message`},
+		{"the whole, when a field is of a wrong type", schema.Object{Fields: []schema.Field{{Name: "x", Type: schema.Above(0)}}, Refine: func(*value.Object) []schema.Issue {
+			return []schema.Issue{{Code: "custom", Text: "a raw message"}}
+		}}, object("x", str("")), schema.NoIndex, `"x" parameter is expected number, received string. Error code: invalid_type.`},
 		{"the whole", schema.Object{Refine: func(*value.Object) []schema.Issue { return []schema.Issue{{Code: "custom", Text: "a raw message"}} }}, object(), 0, "a raw message"},
 	} {
 		_, issues := c.of.Parse(c.given, nil)
