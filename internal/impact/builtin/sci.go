@@ -118,6 +118,11 @@ func checkUnits(c *plugin.Call, units *operand, row *value.Object, i int) error 
 	if !c.Env.Dialect.ZeroUnits {
 		return fault.New(fault.MissingInputData, "`functional-unit` value is missing from input data or it is not a positive integer")
 	}
+	return missingUnits(units, v, i)
+}
+
+// missingUnits is the error for row i whose number of functional units v is none.
+func missingUnits(units *operand, v value.Value, i int) error {
 	what := "is missing"
 	switch {
 	case v.IsNumber():

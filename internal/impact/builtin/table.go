@@ -20,6 +20,8 @@ func Methods() []plugin.Method {
 		regex(),
 		sci(),
 		sciEmbodied(),
+		sciLegacy(),
+		shell(),
 		subtract(),
 		sum(),
 		timeConverter(),
