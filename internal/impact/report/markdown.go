@@ -177,5 +177,5 @@ func (p *page) table(head []string, rows [][]string) {
 // plain keeps text of a manifest from being markup: it comes from strangers.
 func plain(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
-	return strings.NewReplacer("<", "&lt;", "`", "'", "[", "\\[", "*", "\\*", "_", "\\_").Replace(s)
+	return strings.NewReplacer("<", "&lt;", "`", "'", "[", "\\[", "]", "\\]", "*", "\\*", "_", "\\_").Replace(s)
 }

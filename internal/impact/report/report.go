@@ -278,6 +278,9 @@ func sum(rows []value.Value, keys []string) *float64 {
 	return nil
 }
 
+// observations is where a factor was stated that came with the data.
+const observations = "observations"
+
 // rows notes the range of carbon intensities and how good the data say that they are.
 func (r *reader) rows(rows []value.Value) {
 	intensity, quality := value.Field{Name: "grid/carbon-intensity"}, value.Field{Name: "quality"}
@@ -287,7 +290,7 @@ func (r *reader) rows(rows []value.Value) {
 			continue
 		}
 		if v := intensity.Get(o); v.IsNumber() {
-			r.factors.add(intensity.Name, v.Num(), "observations")
+			r.factors.add(intensity.Name, v.Num(), observations)
 		}
 		if v := quality.Get(o); v.IsString() && !slices.Contains(r.grades, v.Str()) {
 			r.grades = append(r.grades, v.Str())
@@ -300,7 +303,10 @@ func (r *reader) observed() {
 	for _, g := range r.grades {
 		r.d.Quality = append(r.d.Quality, "energy is "+g+", as the observations say")
 	}
-	for _, f := range r.factors {
+	for i, f := range r.factors {
+		if f.from == observations && slices.ContainsFunc(r.factors[:i], func(g span) bool { return g.name == f.name && g.low == f.low && g.high == f.high }) {
+			continue // the rows have it from the defaults
+		}
 		shown := value.FormatNumber(f.low)
 		if f.high > f.low {
 			shown += " to " + value.FormatNumber(f.high)
