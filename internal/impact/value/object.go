@@ -22,17 +22,17 @@ type Object struct {
 	vals  []Value
 }
 
-// Above these an object has a map of its own: an object of more than maxShaped
-// keys is the children of a node and not a row, and a process that has met
-// maxShapes sequences of keys reads what somebody else invents.
 const (
+	// maxShaped is the number of keys up to which objects share shapes. Above it an
+	// object has a map of its own: such objects are the children of a node, not rows.
 	maxShaped = 48
+	// maxShapes is the number of shapes of one tree.
 	maxShapes = 1 << 14
 )
 
 // NewObject returns an empty object with room for n keys.
 func NewObject(n int) *Object {
-	o := &Object{shape: rootShape, vals: make([]Value, 0, n)}
+	o := &Object{shape: emptyShape(), vals: make([]Value, 0, n)}
 	o.box = box{kind: Map, obj: o}
 	return o
 }
@@ -228,9 +228,10 @@ func (o *Object) equal(p *Object) bool {
 }
 
 // Shape is the ordered set of keys that objects share. Shapes form a tree whose
-// edges are "and then this key"; they are never freed, so only objects of at
-// most maxShaped keys have one. Safe for concurrent use.
+// edges are "and then this key"; only objects of at most maxShaped keys have
+// one. Safe for concurrent use.
 type Shape struct {
+	tree *tree
 	keys []string
 	mu   sync.RWMutex
 	next map[string]edge
@@ -241,16 +242,37 @@ type edge struct {
 	at    int
 }
 
-// rootShape is the one empty shape: without it equal objects of two manifests
-// would not share. Its tree grows with the number of different key sequences.
-var (
-	rootShape  = &Shape{}   //nolint:gochecknoglobals // a cache: what it holds changes no result
-	shapeCount atomic.Int64 //nolint:gochecknoglobals // of the cache
-)
+// tree is a set of shapes that share their beginnings.
+type tree struct {
+	root  Shape
+	count atomic.Int64 // of shapes
+}
+
+// current is the tree in which new objects begin: without it equal objects of
+// two manifests would not share. A tree that has maxShapes shapes gives way to
+// an empty one and is freed with the last object that began in it, so that a
+// process that reads ever new keys does not grow.
+var current atomic.Pointer[tree] //nolint:gochecknoglobals // a cache: what it holds changes no result
+
+// emptyShape returns the shape in which a new object begins.
+func emptyShape() *Shape {
+	t := current.Load()
+	for t == nil {
+		current.CompareAndSwap(nil, newTree())
+		t = current.Load()
+	}
+	return &t.root
+}
+
+func newTree() *tree {
+	t := &tree{}
+	t.root.tree = t
+	return t
+}
 
 // shapeOf returns the shape of keys, which are in their order; nil if there is none.
 func shapeOf(keys []string) *Shape {
-	shape := rootShape
+	shape := emptyShape()
 	for _, k := range keys {
 		if shape, _ = shape.with(k); shape == nil {
 			return nil
@@ -269,7 +291,7 @@ func (s *Shape) find(key string) int {
 }
 
 // with returns the shape with key added, which must be new, and its position;
-// nil where objects get a map of their own.
+// nil above maxShaped keys.
 func (s *Shape) with(key string) (*Shape, int) {
 	if len(s.keys) == maxShaped {
 		return nil, 0
@@ -285,11 +307,11 @@ func (s *Shape) with(key string) (*Shape, int) {
 	if e, ok := s.next[key]; ok {
 		return e.shape, e.at
 	}
-	if shapeCount.Add(1) > maxShapes {
-		return nil, 0
+	if s.tree.count.Add(1) == maxShapes {
+		current.CompareAndSwap(s.tree, newTree())
 	}
 	at := place(s.keys, key)
-	e = edge{&Shape{keys: slices.Insert(slices.Clone(s.keys), at, key)}, at}
+	e = edge{&Shape{tree: s.tree, keys: slices.Insert(slices.Clone(s.keys), at, key)}, at}
 	if s.next == nil {
 		s.next = map[string]edge{}
 	}

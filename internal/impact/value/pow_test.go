@@ -46,9 +46,24 @@ func TestPowIsWithinOneUnitInTheLastPlace(t *testing.T) {
 func TestPowAtTheEdges(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
 	for _, c := range []struct{ x, y, want float64 }{
-		{0, -1, inf}, {0, 0, 1}, {nan, 0, 1}, {1, inf, nan}, {-1, -inf, nan}, {1, nan, nan}, {2, inf, inf},
-		{-2, 0.5, nan}, {-8, 3, -512}, {2, 1024, inf}, {-2, 1025, -inf}, {2, -1074, 5e-324}, {2, -1076, 0},
-		{2, 0.5, math.Sqrt2}, {10, -2, 0.01}, {4, 1.5, 8}, {5e-324, 0.5, math.Sqrt(5e-324)}, {5e-324, 2, 0},
+		{0, -1, inf},
+		{0, 0, 1},
+		{nan, 0, 1},
+		{1, inf, nan},
+		{-1, -inf, nan},
+		{1, nan, nan},
+		{2, inf, inf},
+		{-2, 0.5, nan},
+		{-8, 3, -512},
+		{2, 1024, inf},
+		{-2, 1025, -inf},
+		{2, -1074, 5e-324},
+		{2, -1076, 0},
+		{2, 0.5, math.Sqrt2},
+		{10, -2, 0.01},
+		{4, 1.5, 8},
+		{5e-324, 0.5, math.Sqrt(5e-324)},
+		{5e-324, 2, 0},
 	} {
 		got := value.Pow(c.x, c.y)
 		if got != c.want && !(math.IsNaN(got) && math.IsNaN(c.want)) {

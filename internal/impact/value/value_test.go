@@ -122,19 +122,29 @@ func TestShapesMayGrowFromManyGoroutines(*testing.T) {
 	wg.Wait()
 }
 
-// TestShapesAreBounded checks that objects of ever new keys work without shapes.
-func TestShapesAreBounded(t *testing.T) {
-	defer func(n int64) { shapeCount.Store(n) }(shapeCount.Load())
-	shapeCount.Store(maxShapes)
-	o := NewObject(0)
-	for i := range 10 {
+// TestTreesGiveWay checks that a tree of shapes is left when it is full, and
+// that objects which began in it live on.
+func TestTreesGiveWay(t *testing.T) {
+	first := NewObject(0)
+	first.Set("old", Of(1))
+	began := first.shape.tree
+	for i := range maxShapes + 1 {
+		o := NewObject(0)
 		o.Set("never seen "+strconv.Itoa(i), Of(float64(i)))
 	}
-	if o.shape != nil || o.Len() != 10 || o.Get("never seen 7").Num() != 7 {
-		t.Errorf("%d keys, the seventh %v", o.Len(), o.Get("never seen 7"))
+	if began == emptyShape().tree {
+		t.Fatalf("the tree has %d shapes and still grows", began.count.Load())
 	}
-	if o.Delete("never seen 3"); o.Len() != 9 || o.Get("never seen 9").Num() != 9 || o.Copy(1).Get("never seen 9").Num() != 9 {
-		t.Error("a key is lost when another is deleted")
+	second := NewObject(0)
+	second.Set("old", Of(1))
+	first.Set("new", Of(2))
+	second.Set("new", Of(2))
+	if !Equal(first.Value(), second.Value()) {
+		t.Error("objects of two trees differ")
+	}
+	f := Field{Name: "new"}
+	if f.Get(first).Num() != 2 || f.Get(second).Num() != 2 {
+		t.Error("a field is not found in both")
 	}
 }
 
