@@ -7,46 +7,53 @@ import (
 	"noether/internal/impact/value"
 )
 
-// explanations builds the explain block: the metadata of every plugin that ran,
-// in the order of their first runs. It is nil unless asked for.
-func (r *run) explanations(root *node) (*value.Object, error) {
-	if !r.explain {
-		return nil, nil
+// explained gathers the explain block.
+type explained struct {
+	block *value.Object // nil unless asked for
+	seen  map[string]plugin.Parameter
+	done  map[*instance]bool
+}
+
+// note adds the metadata of a plugin that ran to the block. Two plugins that
+// give a parameter different units or methods are an error.
+func (e *explained) note(in *instance, warn func(format string, args ...any)) error {
+	if e.block == nil || e.done[in] {
+		return nil
 	}
-	out := value.NewObject(len(r.ordered))
-	seen := map[string]plugin.Parameter{}
-	done := map[*instance]bool{}
-	var failed error
+	e.done[in] = true
+	m := in.plugin.Metadata()
+	for _, p := range slices.Concat(m.Inputs, m.Outputs) {
+		if err := e.agrees(p); err != nil {
+			return err
+		}
+	}
+	o := value.NewObject(2)
+	for _, side := range []struct {
+		name    string
+		ps, own []plugin.Parameter
+	}{{"inputs", m.Inputs, in.d.Metadata.Inputs}, {"outputs", m.Outputs, in.d.Metadata.Outputs}} {
+		if len(side.ps) == 0 {
+			warn("explain: the %s of plugin %s have no metadata", side.name, in.d.Name)
+			continue
+		}
+		o.Set(side.name, describe(side.ps, side.own).Value())
+	}
+	if o.Len() > 0 {
+		e.block.Set(in.d.Name, o.Value())
+	}
+	return nil
+}
+
+// explainUsed notes the plugins of all nodes in the order of a sequential run.
+func (r *run) explainUsed(root *node) error {
 	for _, n := range order(root, nil) {
 		for _, in := range n.used {
-			if done[in] || failed != nil {
-				continue
-			}
-			done[in] = true
-			m := in.plugin.Metadata()
-			for _, p := range slices.Concat(m.Inputs, m.Outputs) {
-				if failed = agrees(seen, p); failed != nil {
-					return nil, failed
-				}
-			}
-			o := value.NewObject(2)
-			for _, side := range []struct {
-				name string
-				ps   []plugin.Parameter
-				own  []plugin.Parameter
-			}{{"inputs", m.Inputs, in.d.Metadata.Inputs}, {"outputs", m.Outputs, in.d.Metadata.Outputs}} {
-				if len(side.ps) == 0 {
-					r.o.Env.Warn("explain: the %s of plugin %s have no metadata", side.name, in.d.Name)
-					continue
-				}
-				o.Set(side.name, describe(side.ps, side.own).Value())
-			}
-			if o.Len() > 0 {
-				out.Set(in.d.Name, o.Value())
+			if err := r.explained.note(in, r.o.Env.Warn); err != nil {
+				return err
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // order lists nodes parents first, as a sequential run meets them.
@@ -59,11 +66,11 @@ func order(n *node, dst []*node) []*node {
 }
 
 // agrees checks a parameter against what was said of it before.
-func agrees(seen map[string]plugin.Parameter, p plugin.Parameter) error {
-	before, ok := seen[p.Name]
+func (e *explained) agrees(p plugin.Parameter) error {
+	before, ok := e.seen[p.Name]
 	switch {
 	case !ok:
-		seen[p.Name] = p
+		e.seen[p.Name] = p
 	case before.Unit != p.Unit:
 		return differs(p.Name, "units", "consistent units")
 	case before.Time != p.Time || before.Component != p.Component:

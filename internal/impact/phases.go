@@ -3,6 +3,7 @@ package impact
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -170,8 +171,11 @@ func (r *run) leaf(ctx context.Context, n *node) error {
 	if rows, err = r.phase(ctx, n, "compute", compute, rows, owned, defaults); err != nil {
 		return err
 	}
-	if given {
+	switch {
+	case given:
 		n.out.Set("outputs", value.List(appendRows(old, rows)))
+	case r.o.Append && !r.dialect.AppendNewGroups: // the reference adds what there is to itself
+		n.out.Set("outputs", value.List(slices.Concat(old, old)))
 	}
 	return nil
 }
@@ -200,6 +204,11 @@ func (r *run) phase(ctx context.Context, n *node, phase string, names value.Valu
 		})
 		if err != nil {
 			return nil, err
+		}
+		if !r.dialect.Parallel {
+			if err := r.explained.note(in, r.o.Env.Warn); err != nil {
+				return nil, err
+			}
 		}
 		if empty && defaults != nil {
 			rows = merge(rows, defaults, len(names.Items())+spareKeys)

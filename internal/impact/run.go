@@ -14,12 +14,13 @@ import (
 // run is one execution of a manifest.
 type run struct {
 	*manifest
-	o       *Options
-	dialect plugin.Dialect
-	all     bool // no phase was chosen: all run
-	ordered []*instance
-	plugins map[string]*instance
-	known   map[string]plugin.Parameter // what the plugins' metadata say about each parameter
+	o         *Options
+	dialect   plugin.Dialect
+	all       bool // no phase was chosen: all run
+	ordered   []*instance
+	plugins   map[string]*instance
+	known     map[string]plugin.Parameter // what the plugins' metadata say about each parameter
+	explained explained
 	// declares tells the parameters of known that the manifest itself describes.
 	declares map[string]bool
 }
@@ -35,6 +36,9 @@ func newRun(m *manifest, o *Options, all bool) (*run, error) {
 	r := &run{
 		manifest: m, o: o, dialect: o.Env.Dialect, all: all,
 		plugins: make(map[string]*instance, len(m.declarations)), known: map[string]plugin.Parameter{}, declares: map[string]bool{},
+	}
+	if m.explain {
+		r.explained = explained{value.NewObject(len(m.declarations)), map[string]plugin.Parameter{}, map[*instance]bool{}}
 	}
 	for _, d := range m.declarations {
 		method, err := resolve(o, d)
@@ -194,12 +198,11 @@ func (r *run) execute(ctx context.Context, root *node) (*Outcome, error) {
 	if err := r.aggregate(root); err != nil {
 		return nil, err
 	}
-	explain, err := r.explanations(root)
-	if err != nil {
+	if err := r.explainUsed(root); err != nil {
 		return nil, err
 	}
 	r.o.Trace.collect(root)
-	out := r.output(root, explain)
+	out := r.output(root)
 	outcome := &Outcome{Output: out.Value(), Result: &plugin.Result{Manifest: out, Root: root.component}, Failures: failures(root)}
 	for _, in := range r.ordered {
 		if f, ok := in.plugin.(plugin.Finisher); ok {
@@ -227,7 +230,7 @@ func failures(root *node) []Failure {
 }
 
 // output builds the manifest to print.
-func (r *run) output(root *node, explain *value.Object) *value.Object {
+func (r *run) output(root *node) *value.Object {
 	out := value.NewObject(r.fields.Len() + 2)
 	for k, v := range r.fields.All() {
 		switch k {
@@ -240,8 +243,8 @@ func (r *run) output(root *node, explain *value.Object) *value.Object {
 			}
 			e.Set("status", value.Text("success"))
 			out.Set("execution", e.Value())
-			if explain != nil {
-				out.Set("explain", explain.Value())
+			if r.explained.block != nil {
+				out.Set("explain", r.explained.block.Value())
 			}
 			out.Set(k, root.out.Value())
 		default:
