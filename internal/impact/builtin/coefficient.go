@@ -51,13 +51,14 @@ config:
 }
 
 // checkOperand checks that the parameter that config names under key is a
-// number in every row. Path is what the message calls it; "" is its own name.
+// number in every row. Path is what the message calls it; "" is its own name,
+// which is also what dialects use that tell rows apart.
 func checkOperand(c *plugin.Call, key, path string) error {
 	var in operand
 	for i, row := range c.Rows {
 		in.set(c.Named(i).Get(key))
 		name := path
-		if name == "" {
+		if name == "" || c.Env.Dialect.RowNumbers {
 			name = in.field.Name
 		}
 		if err := c.Refuse(i, in.check(row, name)); err != nil {

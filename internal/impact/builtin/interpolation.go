@@ -112,8 +112,12 @@ func curveCheck() func(row, config *value.Object, index int) error {
 	at, duration, input := schema.Union(schema.Text(), schema.Date()), schema.Number(), schema.Union(schema.AtLeast(0), schema.Enum("off"))
 	atPath, durationPath := []string{timestampKey}, []string{durationKey}
 	return func(row, config *value.Object, index int) error {
-		in := config.Get("input-parameter").Str()
-		v := row.Get(in)
+		v := config.Get("input-parameter") // a name, or the value of arithmetic
+		in := "input-parameter"
+		if v.IsString() {
+			in = v.Str()
+			v = row.Get(in)
+		}
 		_, issues := at.Parse(row.Get(timestampKey), atPath)
 		if _, more := duration.Parse(row.Get(durationKey), durationPath); more != nil {
 			issues = append(issues, more...)

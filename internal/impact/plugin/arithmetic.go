@@ -41,18 +41,22 @@ func (f *framed) evaluateConstants(config *value.Object) (*value.Object, error) 
 }
 
 // constant returns the value of the text v under key of config if it names no
-// parameter and the key takes a number; else v. Without "=" only text of
-// numbers and operators is arithmetic.
+// parameter and the key takes a number; else v. Where the key takes text, too,
+// text without "=" is only arithmetic if it is numbers and operators.
 func (f *framed) constant(key string, v value.Value) (value.Value, error) {
-	if !expr.IsExpression(v) && !expr.Plain(v.Str()) || !f.takesNumber(key) {
+	if !f.takesNumber(key) {
+		return v, nil
+	}
+	_, issues := f.field(key).Parse(v, nil)
+	if !expr.IsExpression(v) && issues == nil && !expr.Plain(v.Str()) {
 		return v, nil
 	}
 	p, err := expr.Compile(v.Str(), func(string) bool { return true })
-	if err != nil {
-		return v, err
+	if err != nil && !expr.IsExpression(v) {
+		return v, nil //nolint:nilerr // the schema says what is wrong with it
 	}
-	if !p.Constant() {
-		return v, nil
+	if err != nil || !p.Constant() {
+		return v, err
 	}
 	x, err := p.Evaluate(nil, value.Value{})
 	return value.Of(x), err
