@@ -505,7 +505,6 @@ func TestImporterSaysWhatIsMissing(t *testing.T) {
 						t.Errorf("%s: %v does not say %s", what, err, w)
 					}
 				}
-				t.Log(err)
 			}
 		})
 	}
@@ -626,5 +625,31 @@ tree:
 	}
 	if got, want := rows[3].Object().Get("sci").Num(), 22*300/kWh*400/(5*300); math.Abs(got-want) > 1e-12*want {
 		t.Errorf("sci is %v, want %v", got, want)
+	}
+}
+
+// TestImporterReadsTheRealAgent scrapes a running agent and holds the imported
+// energy below what the counters rose around the window.
+func TestImporterReadsTheRealAgent(t *testing.T) {
+	t.Parallel()
+	needProgram(t, "prometheus", "prometheus")
+	a := start(t, "--interval", "200ms", "--node-name", "n1")
+	b := startPrometheus(t, promOptions{config: fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: noether\n  honor_labels: true\n  static_configs: [{targets: [%q]}]\n", a.address)})
+	a.awaitWithin(2*patience, "Prometheus to have scraped", func() bool {
+		n := b.query(`min(count_over_time(noether_node_joules_total{component="cpu"}[5m]))`, time.Now())
+		return n["{}"] >= 12
+	})
+	i := newImporter(t)
+	rows, err := i.run(config("url", b.url, "preset", "noether", "level", "node", "window", "4s", "step", "2s", "delay", "3s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(i.warnings) // a busy machine may miss a scrape
+	end := i.now.Add(-3 * time.Second).Truncate(2 * time.Second)
+	joules := func(at time.Time) float64 { return b.query("sum(noether_node_joules_total)", at)["{}"] }
+	got := energies(rows, "node")["n1"] * kWh
+	// An instant query answers with the sample before.
+	if most := joules(end.Add(3*time.Second)) - joules(end.Add(-4*time.Second)); len(rows) != 2 || got <= 0 || got > most {
+		t.Errorf("%d rows with %v J, want 2 with more than 0 and at most %v J", len(rows), got, most)
 	}
 }

@@ -167,6 +167,9 @@ func (f *promFetch) raw(ctx context.Context) error {
 			s.copies.Advance(math.MaxInt64)
 		}
 	}
+	if err := f.closeEnough(); err != nil {
+		return err
+	}
 	if err := f.wantedFound(); err != nil {
 		return err
 	}
@@ -440,6 +443,24 @@ func (f *promFetch) wantedFound() error {
 				return fault.New(fault.MissingInputData, "%s: no series with %s in the window from %s to %s (%s): is it spelt right, and was it running?", f.q.name, promclient.Selector("", promclient.OneOf(w.label, v)), meter.Clock(f.plan.grid.Start), meter.Clock(f.plan.grid.End()), f.q.query)
 			}
 		}
+	}
+	return nil
+}
+
+// closeEnough refuses to take the ordinary distance of samples for gaps.
+func (f *promFetch) closeEnough() error {
+	known, far, usual := 0, 0, int64(0)
+	for _, s := range f.counters {
+		if s.meter.Interval > 0 {
+			known++
+			if s.meter.Interval > f.plan.maxGap {
+				far++
+				usual = max(usual, s.meter.Interval)
+			}
+		}
+	}
+	if 2*far > known {
+		return fault.New(fault.InvalidInput, "%s: samples are %s apart, more than max-gap: set max-gap: %s or longer.", f.q.name, promclient.Duration(time.Duration(usual)*time.Millisecond), promclient.Duration((2 * time.Duration(usual) * time.Millisecond).Round(time.Second)))
 	}
 	return nil
 }

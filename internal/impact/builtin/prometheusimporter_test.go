@@ -380,6 +380,7 @@ func TestImportErrors(t *testing.T) {
 		"a workload like that":   {nil, nil, halves + flow(`{preset: kepler, workload: ~x}`), []string{"workload takes names"}},
 		"no series":              {nil, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"MissingInputDataError", "no series match", "has no e at all"}},
 		"a single sample":        {map[string][]float64{`e{}`: {1200, 5}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"MissingInputDataError", "a single sample"}},
+		"samples far apart":      {map[string][]float64{`e{}`: {-600, 1, 0, 2, 600, 3, 1200, 4, 1800, 5, 2400, 6}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"InvalidInputError", "600s apart", "max-gap: 1200s"}},
 		"not a number":           {map[string][]float64{`e{pod="a"}`: {0, 1, 60, math.NaN(), 120, 3}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"APIRequestError", `e{pod="a"}`, "2024-01-01T11:01:00Z is NaN"}},
 		"a counter below 0":      {map[string][]float64{`e{pod="a"}`: {0, 1, 60, -3}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"11:01:00Z is -3"}},
 		"copies":                 {map[string][]float64{`e{pod="a",job="1"}`: whole, `e{pod="a",job="2"}`: whole}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"InvalidInputError", "differ only in job", `job="1"`, "dedup: true", "replica-labels"}},
