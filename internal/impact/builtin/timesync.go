@@ -69,7 +69,9 @@ parameter-metadata:
 		},
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			return plugin.NewFramed(env, d, m, plugin.Kernel{
-				CheckConfig: func(config *value.Object) (*value.Object, error) { return windowConfig(config, m) },
+				CheckConfig: func(config *value.Object) (*value.Object, error) {
+					return windowConfig(config, m, env.Dialect.ClockSlots)
+				},
 				CheckInput:  observationCheck(),
 				Run: func(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 					if c.Env.Dialect.ClockSlots {
@@ -82,9 +84,9 @@ parameter-metadata:
 	}
 }
 
-// windowConfig checks the configuration. The reference compares the times even
-// if they are no times, but only where they are both text.
-func windowConfig(config *value.Object, m *plugin.Method) (*value.Object, error) {
+// windowConfig checks the configuration. The reference compares start and end
+// as text, even if they are no times; byClock compares the instants.
+func windowConfig(config *value.Object, m *plugin.Method, byClock bool) (*value.Object, error) {
 	checked, issues := m.Config.Parse(config.Value(), nil)
 	aborted := false
 	for _, i := range issues {
@@ -93,7 +95,7 @@ func windowConfig(config *value.Object, m *plugin.Method) (*value.Object, error)
 	if start, end := config.Get("start-time"), config.Get("end-time"); !aborted {
 		a, aok := instantMS(start)
 		b, bok := instantMS(end)
-		if !aok || !bok || a >= b {
+		if byClock && (!aok || !bok || a >= b) || !byClock && start.Str() >= end.Str() {
 			issues = append(issues, schema.Issue{Code: "custom", Text: "`start-time` should be lower than `end-time`"})
 		}
 	}
