@@ -30,10 +30,13 @@ func newImpactCheck(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -m MANIFEST | -d DIRECTORY",
 		Short: "Run output manifests again and compare, or lint a manifest without running it",
-		Long: `check proves an output manifest: it runs it again and compares the outputs with
-those in the file. Nothing is written. With --lint it runs nothing and reads the
-manifest instead: keys that nothing reads, methods that do not exist, settings
-that a method does not take, pipelines that name no plugin.
+		Long: `check proves an output manifest: it computes it again from the inputs that were
+observed then, and compares the outputs with those in the file. Nothing is
+written and nothing published. With --compat the observe phase runs again too.
+
+With --lint it runs nothing and reads the manifest instead: keys that nothing
+reads, methods that do not exist, settings that a method does not take, pipelines
+that name no plugin.
 
 The exit code is 0 if everything is right, 1 if not, 2 if there is nothing to check.`,
 		Example: `  noether impact check -m output.yaml
@@ -159,9 +162,13 @@ func (o *checkOptions) again(ctx context.Context, p *process, manifest value.Val
 	defer c.Done()
 	o.reach.dryRun = true
 	outcome := impact.Run(ctx, manifest.Clone(), impact.Options{
+		Compute: !o.compat, // the inputs of an output are what was observed and regrouped
 		Env: p.pluginEnv(dialect(o.compat), &o.reach, c.Warn), Methods: builtin.Methods(),
 		Command: "noether impact check", Environment: environment("/", time.Now()), Progress: c.Progress,
 	})
+	if was := manifest.Object().Get("execution").Object().Get("status").Str(); outcome.Err != nil && was == "success" {
+		return nil, failures(outcome)
+	}
 	// What was written is what is read again: dates and text come from the same place.
 	output, err := jsyaml.Parse(jsyaml.Append(nil, outcome.Output))
 	if err != nil {
