@@ -72,7 +72,7 @@ parameter-metadata:
 				CheckConfig: func(config *value.Object) (*value.Object, error) {
 					return windowConfig(config, m, env.Dialect.ClockSlots)
 				},
-				CheckInput:  observationCheck(),
+				CheckInput: observationCheck(),
 				Run: func(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 					if c.Env.Dialect.ClockSlots {
 						return byClock(ctx, c)

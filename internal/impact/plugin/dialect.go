@@ -40,6 +40,7 @@ type Dialect struct {
 	KnownTimeSync   bool // time-sync: a number without aggregation-method is an error where copying would change its total
 	LookupKeepsRows bool // csv-lookup: "*" leaves the table as it is
 	PlainCSV        bool // csv: byte-order mark, mixed line ends, numeric column names and 0x1f are read as what they are, an empty cell is null, a file is read once
+	MemoryHours     bool // e-mem: the coefficient is per gigabyte and hour, so duration counts
 	PairedPoints    bool // interpolation: x and y are sorted together
 	ZeroUnits       bool // sci: R = 0 or absent is an error, not sci = carbon
 	CopyRemoves     bool // copy: keep-existing: false removes the input whatever its value
@@ -64,7 +65,7 @@ func Noether() Dialect {
 		UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
 		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true, RowsApart: true, RowNumbers: true,
 		AlignByTime: true, KnownMetrics: true, NoneOmits: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
-		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, PairedPoints: true, ZeroUnits: true,
+		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, MemoryHours: true, PairedPoints: true, ZeroUnits: true,
 		CopyRemoves: true, ZeroDivision: true, ConfigNames: true, FullPrecision: true, ShellErrors: true, RegexFlags: true, MockZero: true,
 		StrictConfig: true, FiniteNumbers: true,
 	}
