@@ -134,5 +134,5 @@ func missingUnits(units *operand, v value.Value, i int) error {
 	if units.constant {
 		name = "the functional unit"
 	}
-	return fault.New(fault.MissingInputData, "divide carbon of inputs[%d] by `%s`: it %s, and a score per functional unit needs more than 0 of them; leave rows without out, or join them into longer ones with TimeSync", i, name, what)
+	return fault.New(fault.MissingInputData, "divide carbon of inputs[%d] by `%s`: it %s, and a score per functional unit needs more than 0 of them; leave out rows without any, or join them into longer ones with TimeSync", i, name, what)
 }

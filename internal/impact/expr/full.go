@@ -19,9 +19,10 @@ import (
 //	operand = number | name | "(" sum ")"
 //
 // Numbers are 2, 2.5, .5 and 1e-3. A name is quoted ("a b", 'a+b') or a run of
-// letters, digits and _ . : / - that does not read as a number. Since / and -
-// also divide and subtract, an unquoted run means the longest name in it that
-// the row has, cut before a / or -; the rest goes on as arithmetic.
+// letters, digits and _ . : / - that does not read as a number and does not end
+// in / or -. Since / and - also divide and subtract, an unquoted run means the
+// longest name in it that the row has, cut before a / or -; the rest goes on as
+// arithmetic.
 //
 // A Program remembers where it found names; it is for one goroutine.
 type Program struct {
@@ -302,7 +303,7 @@ func (p *parser) word() error {
 		r, _ := utf8.DecodeRuneInString(p.rest)
 		return fmt.Errorf("%q starts neither a number nor a name; names with other characters need quotes", r)
 	}
-	for at := len(run); at > 0; at = strings.LastIndexAny(run[:at], "/-") {
+	for at := len(strings.TrimRight(run, "/-")); at > 0; at = strings.LastIndexAny(run[:at], "/-") {
 		if p.known(run[:at]) {
 			p.name(run[:at])
 			p.rest = p.rest[at:]
@@ -351,7 +352,7 @@ func Rename(source string, to func(name string) (string, bool)) string {
 			if n := numberLength(rest); n > 0 && !isNameStart(rest[n:]) {
 				run = rest[:n]
 			}
-			at := len(run)
+			at := len(strings.TrimRight(run, "/-"))
 			for ; at > 0; at = strings.LastIndexAny(run[:at], "/-") {
 				if name, ok := to(run[:at]); ok {
 					b.WriteString(quote(name))

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"strings"
+
 	"noether/internal/impact/expr"
 	"noether/internal/impact/fault"
 	"noether/internal/impact/schema"
@@ -51,7 +53,7 @@ func (f *framed) constant(key string, v value.Value) (value.Value, error) {
 	if !expr.IsExpression(v) && issues == nil && !expr.Plain(v.Str()) {
 		return v, nil
 	}
-	p, err := expr.Compile(v.Str(), func(string) bool { return true })
+	p, err := expr.Compile(v.Str(), func(name string) bool { return !strings.ContainsAny(name, "/-") })
 	if err != nil && !expr.IsExpression(v) {
 		return v, nil //nolint:nilerr // the schema says what is wrong with it
 	}
