@@ -234,6 +234,7 @@ func (e *explainer) explain(p place) {
 	if s.Origin == FromTime || s.Origin == FromComponents {
 		next = next[:min(1, len(next))] // the others are made alike
 	}
+	next = next[:min(maxListed, len(next))]
 	for _, q := range next {
 		e.explain(q)
 	}
@@ -286,24 +287,31 @@ func (e *explainer) period(p place, children *value.Object, s *ExplainedStep) []
 		s.Formula, s.Unit = unit+" of the period, each time slot counted once", unit
 		return nil
 	}
-	var next []place
 	s.Formula = "sum over the period"
+	return p.parts(children)
+}
+
+// parts lists what a sum over p's period is made of: the periods of children,
+// or the rows of components that have none.
+func (p place) parts(children *value.Object) []place {
+	var out []place
 	for name, child := range children.All() {
-		if c := p.child(name, child.Object()); c.at().Has(p.name) {
-			next = append(next, c)
+		c := p.child(name, child.Object())
+		if c.at().Has(p.name) {
+			out = append(out, c)
+			continue
+		}
+		out = append(out, c.parts(c.node.Get("children").Object())...)
+	}
+	if children.Len() > 0 {
+		return out
+	}
+	for i, item := range p.node.Get("outputs").Items() {
+		if item.Object().Has(p.name) {
+			out = append(out, p.to("outputs", i, p.name))
 		}
 	}
-	if children.Len() == 0 {
-		for i, item := range p.node.Get("outputs").Items() {
-			if item.Object().Has(p.name) {
-				next = append(next, p.to("outputs", i, p.name))
-			}
-		}
-	}
-	if len(next) > maxListed {
-		next = next[:maxListed]
-	}
-	return next
+	return out
 }
 
 // computed explains a parameter of a leaf's row: by the last plugin of the

@@ -314,10 +314,19 @@ children:
 		switch {
 		case c.units == 0 && (p != nil || !strings.Contains(strings.Join(warnings, "\n"), c.warning)):
 			t.Errorf("%s: period %+v, warnings %q", c.name, p, warnings)
-		case c.units != 0 && (p == nil || p.Units != c.units || p.Carbon != 12 || p.SCI != 12/c.units):
+		case c.units != 0 && (p == nil || len(mustExplain(t, out, "tree.sci-period.carbon").Steps[0].Inputs) != 3 || p.Units != c.units || p.Carbon != 12 || p.SCI != 12/c.units):
 			t.Errorf("%s: period %+v, want 12 g over %v; warnings %q", c.name, p, c.units, warnings)
 		}
 	}
+}
+
+func mustExplain(t *testing.T, out *Outcome, path string) *Explanation {
+	t.Helper()
+	e, err := Explain(out.Result.Manifest, nil, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func TestParallelPrintsWhatSequentialPrints(t *testing.T) {
@@ -446,5 +455,39 @@ tree:
 		if _, err := Explain(out.Result.Manifest, o.Methods, path); err == nil {
 			t.Errorf("Explain(%q) gives no error", path)
 		}
+	}
+}
+
+func TestFoldingAllocatesPerTotalNotPerRow(t *testing.T) {
+	r := &run{
+		manifest: &manifest{aggregation: &aggregation{metrics: []string{"a", "b"}}},
+		known:    map[string]plugin.Parameter{"a": {Time: plugin.Sum}, "b": {Time: plugin.Avg}},
+	}
+	rows := make([]*value.Object, 1000)
+	for i := range rows {
+		rows[i] = value.NewObject(4)
+		for _, name := range []string{timestampKey, durationKey, "a", "b"} {
+			rows[i].Set(name, value.Of(float64(i)))
+		}
+	}
+	allocations := testing.AllocsPerRun(10, func() {
+		if total, err := r.foldTime(rows, false); err != nil || total.Get("b").Num() != 499.5 {
+			t.Fatal(total.Get("b"), err)
+		}
+	})
+	if allocations > 15 {
+		t.Errorf("folding %d rows allocates %v times, budget 15", len(rows), allocations)
+	}
+}
+
+func TestMergingAllocatesInBulk(t *testing.T) {
+	defaults := parse(t, "{b: 1, c: 2}").Object()
+	rows := make([]*value.Object, 1000)
+	for i := range rows {
+		rows[i] = value.NewObject(1)
+		rows[i].Set("a", value.Of(1))
+	}
+	if allocations := testing.AllocsPerRun(10, func() { merge(rows, defaults, 2) }); allocations > 8 {
+		t.Errorf("merging into %d rows allocates %v times, budget 8", len(rows), allocations)
 	}
 }
