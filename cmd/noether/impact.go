@@ -44,6 +44,13 @@ Start here:
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		code := exitUsage
+		if slices.Contains(p.args, "--compat") {
+			code = exitFailed // the framework's
+		}
+		return &exitError{code, fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
+	})
 	cmd.AddCommand(newImpactRun(p), newImpactReport(p), newImpactCheck(p), newImpactDiff(p), newImpactCSV(p),
 		newImpactMerge(p), newImpactEnv(p), newImpactMetadata(p), newImpactServe(p))
 	return cmd
@@ -181,8 +188,8 @@ func (p *process) readFile(name string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
-		return limited(f, name)
+		src, err := limited(f, name)
+		return src, errors.Join(err, f.Close())
 	}
 	return limited(p.stdin, "standard input")
 }

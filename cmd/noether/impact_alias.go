@@ -56,9 +56,11 @@ func aliases() []alias {
 	manifest := aliasFlag{"manifest", "m", "string", "[path to the input file]"}
 	return []alias{
 		{name: "if-run", summary: "run a manifest", run: aliasRun, flags: []aliasFlag{
-			manifest, {"output", "o", "string", "[path to the output file]"},
+			manifest,
+			{"output", "o", "string", "[path to the output file]"},
 			{"no-output", "n", "", "[prevent output to the console]"},
-			{"append", "a", "", "[append to outputs, instead of overwriting]"}, {"debug", "d", "", "[prints out debug logs to the console]"},
+			{"append", "a", "", "[append to outputs, instead of overwriting]"},
+			{"debug", "d", "", "[prints out debug logs to the console]"},
 			{"observe", "", "", "[executes only observe pipeline of the manifest]"},
 			{"regroup", "", "", "[executes only regroup pipeline of the manifest]"},
 			{"compute", "", "", "[executes only compute pipeline of the manifest]"},
@@ -70,15 +72,18 @@ func aliases() []alias {
 			manifest, {"directory", "d", "string", "[path to the manifests directory]"},
 		}},
 		{name: "if-env", summary: "say what a manifest needs", run: aliasEnv, flags: []aliasFlag{
-			manifest, {"install", "i", "", "[nothing is to install: accepted for compatibility]"},
+			manifest,
+			{"install", "i", "", "[nothing is to install: accepted for compatibility]"},
 			{"cwd", "c", "", "[write to the working directory]"},
 		}},
 		{name: "if-csv", summary: "tabulate a parameter of an output manifest", run: aliasCSV, required: "params", flags: []aliasFlag{
 			manifest, {"output", "o", "string", "[path to the csv output file]"}, {"params", "p", "string", "[parameter to export]"},
 		}},
 		{name: "if-merge", summary: "merge manifests", run: aliasMerge, required: "manifests", flags: []aliasFlag{
-			{"manifests", "m", "string[]", "[path to the manifests files]"}, {"output", "o", "string", "[path to the merged output file]"},
-			{"name", "n", "string", "[name of the merged manifest]"}, {"description", "d", "string", "[description of the merged manifest]"},
+			{"manifests", "m", "string[]", "[path to the manifests files]"},
+			{"output", "o", "string", "[path to the merged output file]"},
+			{"name", "n", "string", "[name of the merged manifest]"},
+			{"description", "d", "string", "[description of the merged manifest]"},
 		}},
 		{name: "if-metadata-check", summary: "say which parameters lack metadata", run: aliasMetadata, required: "manifest", flags: []aliasFlag{
 			manifest, {"plugins", "p", "string[]", "[plugins to look at]"},
@@ -87,7 +92,8 @@ func aliases() []alias {
 			{"debug", "d", "", "Print debug logs to the console"},
 			{"disableExternalPluginWarning", "w", "", "Disable external plugin warning"},
 			{"disabledPlugins", "f", "string", "Filename that contains plugin names to be disabled"},
-			{"port", "p", "string", "Port to listen on"}, {"host", "b", "string", "Host to listen on"},
+			{"port", "p", "string", "Port to listen on"},
+			{"host", "b", "string", "Host to listen on"},
 		}},
 	}
 }
@@ -164,7 +170,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 			name, v, assigned := strings.Cut(arg[2:], "=")
 			f := a.find(name)
 			if f == nil || len(name) == 1 {
-				return nil, errors.New("Unknown option: --" + name) //nolint:staticcheck // the framework's words
+				return nil, errors.New("Unknown option: --" + name)
 			}
 			if err := out.open(f); err != nil {
 				return nil, err
@@ -178,7 +184,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 			for _, c := range arg[1:] {
 				f := a.find(string(c))
 				if f == nil || f.short != string(c) {
-					return nil, errors.New("Unknown option: -" + string(c)) //nolint:staticcheck // the framework's words
+					return nil, errors.New("Unknown option: -" + string(c))
 				}
 				if err := out.open(f); err != nil {
 					return nil, err
@@ -186,7 +192,7 @@ func (a *alias) parse(args []string) (*aliasArgs, error) {
 				open = f
 			}
 		case open == nil || open.kind == "":
-			return nil, errors.New("Unknown value: " + arg) //nolint:staticcheck // the framework's words
+			return nil, errors.New("Unknown value: " + arg)
 		default:
 			out.add(open, arg)
 			if open.kind == "string" {

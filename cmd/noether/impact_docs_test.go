@@ -179,3 +179,52 @@ func anchor(title string) string {
 	}
 	return b.String()
 }
+
+// What the guide shows is what happens.
+func TestImpactDocsOfTheGuide(t *testing.T) {
+	guide := read(t, "../../docs/impact.md")
+	files, shown := map[string]string{}, map[string]string{}
+	for i, block := range strings.Split(guide, "\n```") {
+		head, body, _ := strings.Cut(block, "\n")
+		if name, ok := strings.CutPrefix(body, "# "); ok && i%2 == 1 && head == "yaml" {
+			name, _, _ = strings.Cut(name, "\n")
+			files[name] = body
+		}
+		if command, ok := strings.CutPrefix(body, "$ noether "); ok {
+			command, output, _ := strings.Cut(command, "\n")
+			shown[command] = output
+		}
+	}
+	inDir(t, files)
+	if code, stdout, _ := noether(t.Context(), "impact", "run", "-m", "first.yml", "-o", "main"); code != 0 {
+		t.Fatal(stdout)
+	}
+	grown := strings.Replace(files["first.yml"], "energy: 0.25", "energy: 0.27", 1)
+	if err := os.WriteFile("grown.yml", []byte(grown), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, _ := noether(t.Context(), "impact", "run", "-m", "grown.yml", "-o", "branch"); code != 0 {
+		t.Fatal(stdout)
+	}
+	for command, want := range shown {
+		_, stdout, stderr := noether(t.Context(), strings.Fields(command)...)
+		got := stdout + stderr
+		for part := range strings.SplitSeq(want, "\n…\n") {
+			if !strings.Contains(got+"\n", part+"\n") {
+				t.Errorf("noether %s prints\n%s\nthe guide says\n%s", command, got, part)
+			}
+		}
+	}
+	if len(files) != 2 || len(shown) != 3 {
+		t.Errorf("the guide has %d files and %d commands", len(files), len(shown))
+	}
+	if code, stdout, _ := noether(t.Context(), "impact", "check", "--lint", "-m", "shop.yml"); code != 0 || stdout != "nothing looks wrong\n" {
+		t.Errorf("shop.yml:\n%s", stdout)
+	}
+	output := read(t, "main.yaml")
+	block := guide[strings.Index(guide, "      outputs:\n"):]
+	block = block[:strings.Index(block, "        # …")]
+	if !strings.Contains(output, block) {
+		t.Errorf("the run gives\n%s\nthe guide shows\n%s", output, block)
+	}
+}

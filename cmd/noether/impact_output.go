@@ -39,8 +39,8 @@ func (p *process) createOutput(path string) (*outputFile, error) {
 			return &outputFile{path: path, out: f}, nil
 		}
 		mode = info.Mode().Perm()
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real // a link stays a link
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			path = target // a link stays a link
 		}
 	}
 	dir := filepath.Dir(path)

@@ -17,7 +17,6 @@ import (
 	"noether/internal/impact/builtin"
 	"noether/internal/impact/fault"
 	"noether/internal/impact/jsyaml"
-	"noether/internal/impact/value"
 )
 
 // runOptions are the flags of impact run.
@@ -33,7 +32,7 @@ type runOptions struct {
 }
 
 // nothing is what a flag with an optional value has when it was given without one.
-const nothing = "\x00"
+const nothing = "*"
 
 func newImpactRun(p *process) *cobra.Command {
 	o := &runOptions{program: "noether", args: append([]string{}, p.args...)}
@@ -82,9 +81,9 @@ what each plugin added, changed and dropped. Both print instead of the manifest.
 	f.BoolVar(&o.observe, "observe", false, "run the observe phase; without any of the three all run")
 	f.BoolVar(&o.regroup, "regroup", false, "run the regroup phase")
 	f.BoolVar(&o.compute, "compute", false, "run the compute phase")
-	f.StringVar(&o.explain, "explain", "", "print where the number at this path comes from; without a path, write the explain block")
+	f.StringVar(&o.explain, "explain", "", "print where the number at `PATH` comes from; without it, write the explain block")
 	f.Lookup("explain").NoOptDefVal = nothing
-	f.StringVar(&o.trace, "trace", "", "print what each plugin does to each observation, of one component or of all")
+	f.StringVar(&o.trace, "trace", "", "print what each plugin does to each observation, of one `COMPONENT` or of all")
 	f.Lookup("trace").NoOptDefVal = nothing
 	f.BoolVar(&o.compat, "compat", false, "be the Impact Framework 1.1.0, its wrong answers and exit codes included")
 	o.reach.register(cmd)
@@ -150,7 +149,6 @@ func (o *runOptions) run(ctx context.Context, p *process, c *console) (err error
 	}
 	c.Debug("Computing")
 	outcome := impact.Run(ctx, manifest, options)
-	manifest = value.Value{} // the output has what it needs of it
 	c.Done()
 	if ctx.Err() != nil {
 		return fmt.Errorf("run %s: interrupted", o.manifest)

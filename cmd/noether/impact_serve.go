@@ -122,7 +122,7 @@ func runServe(ctx context.Context, p *process, o *serveOptions) error {
 		WriteTimeout: o.runTimeout + 2*time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	log.InfoContext(ctx, "Server started on "+l.Addr().String())
+	log.InfoContext(ctx, "Server started", slog.String("address", l.Addr().String()))
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {
@@ -135,8 +135,16 @@ func runServe(ctx context.Context, p *process, o *serveOptions) error {
 	if err = server.Shutdown(deadline); err != nil {
 		err = errors.Join(fmt.Errorf("stop: runs did not end in time: %w", err), server.Close())
 	}
-	<-ended
+	err = errors.Join(err, ignoreClosed(<-ended))
 	log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// ignoreClosed keeps the error of a server that was not told to stop.
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
 	return err
 }
 

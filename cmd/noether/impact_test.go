@@ -109,6 +109,7 @@ tree: {children: {a: {outputs: [{timestamp: 2024-01-01, duration: 1, carbon: 100
 		"run of a directory":          {"impact run -m .", 1, "", "EISDIR: illegal operation on a directory"},
 		"run of wrong YAML":           {"impact run -m syntax.yml", 1, "", "noether: read syntax.yml: ReadFileError: bad indentation of a mapping entry (2:4)\n"},
 		"run with an unknown flag":    {"impact run -m demo.yml --observ", 2, "", "unknown flag: --observ"},
+		"the same, compatibly":        {"impact run --compat -m demo.yml --observ", 1, "", "unknown flag: --observ"},
 		"run with a stray word":       {"impact run -m demo.yml now", 2, "", `takes no argument "now"`},
 		"a failed component":          {"impact run -m broken.yml", 1, "  status: fail\n", `noether: tree.children.other: InputValidationError: "`},
 		"others are computed":         {"impact run -m broken.yml", 1, "          twice: 3\n", "InputValidationError"},
@@ -398,7 +399,7 @@ func TestServeAnswersAndStops(t *testing.T) {
 	go func() {
 		code <- run(ctx, []string{"impact", "serve", "-p", "0"}, nil, strings.NewReader(""), io.Discard, log)
 	}()
-	at := regexp.MustCompile(`Server started on (127\.0\.0\.1:\d+)`)
+	at := regexp.MustCompile(`msg="Server started" address=(127\.0\.0\.1:\d+)`)
 	for at.FindString(log.String()) == "" {
 		select {
 		case c := <-code:

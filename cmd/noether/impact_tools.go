@@ -191,15 +191,15 @@ func (o *diffOptions) gate(w io.Writer, source, target value.Value) error {
 		return fmt.Errorf("compare %s: neither manifest has outputs with it", strings.Join(o.metrics, ", "))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "component\tmetric\tbefore\tafter\tchange\t")
+	_, _ = fmt.Fprintln(t, "component\tmetric\tbefore\tafter\tchange")
 	above := 0
 	for _, g := range list {
 		verdict := ""
 		if g.Ratio > most || g.New != g.New {
-			verdict = "above"
+			verdict = "  above"
 			above++
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.Component, g.Metric, metricText(g.Old), metricText(g.New), changeText(g.Ratio), verdict)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s%s\n", g.Component, g.Metric, metricText(g.Old), metricText(g.New), changeText(g.Ratio), verdict)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -246,7 +246,7 @@ as databases and data frames like it. * is every parameter.`,
   noether impact csv -m output.yaml -p sci,carbon,energy -o result.csv
   noether impact run -m manifest.yml | noether impact csv -p '*' --long`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			if len(o.params) == 0 {
 				return &exitError{exitUsage, errors.New("impact csv needs a parameter: -p carbon, or -p '*' for all")}
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -101,7 +102,7 @@ func (d *Disclosure) methodSection(p *page) {
 	}
 	rows := make([][]string, len(d.Steps))
 	for i, s := range d.Steps {
-		rows[i] = []string{fmt.Sprint(i + 1), s.Plugin, s.Method, cmp.Or(s.Formula, s.Summary), s.Source}
+		rows[i] = []string{strconv.Itoa(i + 1), s.Plugin, s.Method, cmp.Or(s.Formula, s.Summary), s.Source}
 	}
 	if len(rows) > 0 {
 		p.table([]string{"step", "plugin", "method", "what it computes", "source"}, rows)
@@ -146,7 +147,9 @@ func (d *Disclosure) componentSection(p *page) {
 // page is a Markdown text.
 type page struct{ strings.Builder }
 
-func (p *page) say(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+func (p *page) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p, format+"\n", args...) // memory takes everything
+}
 
 func (p *page) list(items []string, empty string) {
 	if len(items) == 0 {

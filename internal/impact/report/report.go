@@ -4,7 +4,7 @@ package report
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -90,7 +90,7 @@ func New(output value.Value, methods []plugin.Method) (*Disclosure, error) {
 	m := output.Object()
 	tree := m.Get("tree").Object()
 	if tree == nil {
-		return nil, fmt.Errorf("read the manifest: it has no tree")
+		return nil, errors.New("read the manifest: it has no tree")
 	}
 	d := &Disclosure{Name: m.Get("name").Str(), Description: m.Get("description").Str()}
 	execution := m.Get("execution").Object()
@@ -133,10 +133,10 @@ func number(o *value.Object, key string) *float64 {
 }
 
 func text(v value.Value) string {
-	switch v.Kind() {
-	case value.Undefined, value.Null:
+	if v.IsNullish() {
 		return ""
-	case value.Date:
+	}
+	if v.Kind() == value.Date {
 		return v.ISO()
 	}
 	return v.String()

@@ -92,7 +92,7 @@ type failed struct {
 }
 
 func (s *server) run(w http.ResponseWriter, r *http.Request) {
-	defer func() {
+	defer func() { //nolint:contextcheck // the request's context is in r
 		if cause := recover(); cause != nil {
 			if cause == http.ErrAbortHandler { //nolint:errorlint // the sentinel is panicked with as it is
 				panic(cause)
@@ -103,21 +103,21 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.Timeout)
 	defer cancel()
+	wait, stop := context.WithTimeout(ctx, patience)
+	defer stop()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-	case <-time.After(patience):
+	case <-wait.Done():
 		w.Header().Set("Retry-After", "1")
 		s.fail(w, http.StatusServiceUnavailable, failed{"Too many runs", fmt.Sprintf("%d manifests are being run", cap(s.slots))})
-		return
-	case <-ctx.Done():
 		return
 	}
 	manifest, isJSON, ok := s.manifest(w, r)
 	if !ok {
 		return
 	}
-	start := time.Now()
+	start := s.o.Env.Now()
 	query := r.URL.Query()
 	set := func(name string) bool { return query.Get(name) == "true" }
 	outcome := impact.Run(ctx, manifest, impact.Options{
@@ -125,7 +125,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 		Observe: set("observe"), Regroup: set("regroup"), Compute: set("compute"),
 	})
 	status := statusOf(ctx, outcome.Err)
-	s.o.Log.InfoContext(r.Context(), "ran a manifest", slog.Int("status", status), slog.Duration("duration", time.Since(start)))
+	s.o.Log.InfoContext(r.Context(), "ran a manifest", slog.Int("status", status), slog.Duration("duration", s.o.Env.Now().Sub(start)))
 	switch {
 	case r.Context().Err() != nil:
 		return // nobody waits for it
@@ -172,7 +172,7 @@ func (s *server) manifest(w http.ResponseWriter, r *http.Request) (v value.Value
 		s.fail(w, http.StatusBadRequest, failed{Error: "the request's body ended early"})
 		return v, false, false
 	}
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) //nolint:errcheck // what cannot be read is no known kind
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what cannot be read is no known kind
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		s.fail(w, http.StatusBadRequest, failed{Error: "Missing manifest in request body"})

@@ -21,12 +21,6 @@ type CSVOptions struct {
 	Reference bool
 }
 
-// series is one component's line of one parameter.
-type series struct {
-	node  Node
-	param string
-}
-
 // WriteCSV writes parameters of an output manifest's components over time.
 // Wide, each line is a component's parameter and each column a time; long, each
 // line is one value. A manifest without outputs is a ManifestValidationError.
@@ -186,6 +180,7 @@ func cell(v value.Value) string {
 			return "1"
 		}
 		return ""
+	case value.Number, value.String:
 	case value.Date:
 		return v.ISO()
 	case value.Array, value.Map:

@@ -140,7 +140,7 @@ func (d *differ) show(v, other value.Value) string {
 	if d.o.Reference {
 		flag := func(v value.Value) bool { return v.Kind() == value.Bool || v.Kind() == value.Undefined }
 		switch {
-		case !flag(v) && !flag(other), v.Truthy() == other.Truthy() && !(v.IsNullish() && other.IsNullish()):
+		case !flag(v) && !flag(other), v.Truthy() == other.Truthy() && (!v.IsNullish() || !other.IsNullish()):
 			return v.String()
 		case v.Truthy():
 			return "exists"
@@ -150,6 +150,7 @@ func (d *differ) show(v, other value.Value) string {
 	switch v.Kind() {
 	case value.Undefined:
 		return "missing"
+	case value.Null, value.Bool, value.Number, value.String:
 	case value.Date:
 		return v.ISO()
 	case value.Array, value.Map:
@@ -233,12 +234,12 @@ type Growth struct {
 }
 
 // Growths compares metrics of two output manifests: for each component in the
-// order of the new manifest, then those only the old one has, its total where
+// order of the target, then those only the source has, its total where
 // it has been aggregated and else the sum of its outputs; rates are averaged.
 // Components without the metric in either are left out.
-func Growths(old, new value.Value, metrics []string) []Growth {
-	names, before := totals(old, metrics)
-	order, after := totals(new, metrics)
+func Growths(source, target value.Value, metrics []string) []Growth {
+	names, before := totals(source, metrics)
+	order, after := totals(target, metrics)
 	for _, name := range names {
 		if !slices.Contains(order, name) {
 			order = append(order, name)

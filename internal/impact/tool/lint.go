@@ -75,6 +75,7 @@ func Lint(manifest value.Value, methods []plugin.Method) []Problem {
 func (l *linter) warn(path, text string) {
 	l.problems = append(l.problems, Problem{path, text, false})
 }
+
 func (l *linter) fail(path, text string) { l.problems = append(l.problems, Problem{path, text, true}) }
 
 func (l *linter) plugin(name string, o *value.Object) {

@@ -1,7 +1,6 @@
 package tool
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -126,13 +125,4 @@ func objectAt(o *value.Object, keys ...string) *value.Object {
 		return value.NewObject(0)
 	}
 	return o
-}
-
-// quoted lists names for a message.
-func quoted(names []string) string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = fmt.Sprintf("%q", n)
-	}
-	return strings.Join(out, ", ")
 }

@@ -91,15 +91,18 @@ tree:
 
 func TestGrowths(t *testing.T) {
 	old := parse(t, outputs)
-	new := parse(t, strings.NewReplacer("carbon: 40", "carbon: 44", "carbon: 4}", "carbon: 5}", "    b:", "    c:").Replace(outputs))
+	grown := parse(t, strings.NewReplacer("carbon: 40", "carbon: 44", "carbon: 4}", "carbon: 5}", "    b:", "    c:").Replace(outputs))
 	nan := math.NaN()
 	want := []tool.Growth{
-		{"tree", "carbon", 40, 44, 0.1}, {"tree", "sci", 4, 4, 0},
-		{"tree.children.a", "carbon", 4, 5, 0.25}, {"tree.children.a", "sci", 3, 3, 0},
-		{"tree.children.c", "carbon", nan, 5, nan}, {"tree.children.b", "carbon", 5, nan, nan},
+		{"tree", "carbon", 40, 44, 0.1},
+		{"tree", "sci", 4, 4, 0},
+		{"tree.children.a", "carbon", 4, 5, 0.25},
+		{"tree.children.a", "sci", 3, 3, 0},
+		{"tree.children.c", "carbon", nan, 5, nan},
+		{"tree.children.b", "carbon", 5, nan, nan},
 	}
 	same := cmp.Comparer(func(a, b float64) bool { return a == b || a != a && b != b })
-	if diff := cmp.Diff(want, tool.Growths(old, new, []string{"carbon", "sci"}), same); diff != "" {
+	if diff := cmp.Diff(want, tool.Growths(old, grown, []string{"carbon", "sci"}), same); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -223,8 +226,8 @@ tree:
 		"good":                       {"", "", nil},
 		"an expression is not typed": {"denominator: 3600000", "denominator: '=2*x'", nil},
 		"method with a typing error": {"method: Divide", "method: Divdie", []string{`error: initialize.plugins.kwh.method: builtin has no method "Divdie": did you mean Divide?`}},
-		"setting nobody knows": {"output: energy", "output: energy, denominater: 2", []string{
-			"error: initialize.plugins.kwh.config.denominater: Divide has no such setting: did you mean denominator?",
+		"setting nobody knows": {"output: energy", "output: energy, denominators: 2", []string{
+			"error: initialize.plugins.kwh.config.denominators: Divide has no such setting: did you mean denominator?",
 		}},
 		"setting of the wrong type": {"numerator: joules", "numerator: 5", []string{
 			"error: initialize.plugins.kwh.config.numerator: expected string, received number: Divide takes string",
