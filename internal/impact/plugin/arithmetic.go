@@ -95,7 +95,7 @@ func (f *framed) findExpressions(config *value.Object) []expression {
 		if !v.IsString() || full && !f.isArithmetic(v.Str()) {
 			continue
 		}
-		e := expression{key: key, source: v.Str(), plain: !full}
+		e := expression{key: key, source: v.Str(), text: v, plain: !full}
 		if t := f.field(key); t != nil && full {
 			if _, issues := t.Parse(v, nil); issues != nil {
 				e.number = t
@@ -192,7 +192,7 @@ func (f *framed) evaluateConfig(e *evaluator, x *expression, row *value.Object, 
 		x.plain = !depends
 	}
 	if x.plain {
-		return value.Text(x.source), nil
+		return x.text, nil
 	}
 	if v, err = e.value(x.source, row); err != nil || x.number == nil {
 		return v, err

@@ -131,6 +131,7 @@ type prepared struct {
 // expression is arithmetic in config that names parameters.
 type expression struct {
 	key, source string
+	text        value.Value // source
 	number      schema.Type // what the value must be; nil if the key takes any text
 	plain       bool        // it turned out to be a name
 }
