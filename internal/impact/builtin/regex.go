@@ -188,5 +188,6 @@ func isComment(s string) bool {
 	if strings.HasPrefix(s, "//") {
 		return !strings.ContainsAny(s, lineTerminators)
 	}
-	return strings.HasPrefix(s, "/*") && strings.Index(s[2:], "*/") == len(s)-4
+	end := strings.Index(s[min(2, len(s)):], "*/")
+	return strings.HasPrefix(s, "/*") && end >= 0 && end == len(s)-4
 }
