@@ -97,7 +97,7 @@ func runManifest(ctx context.Context, p *process, o *runOptions) error {
 	c := newConsole(p, o.compat, o.debug)
 	err := o.run(ctx, p, c)
 	c.Done()
-	if !o.compat {
+	if !o.compat || ctx.Err() != nil {
 		return err
 	}
 	if err != nil {

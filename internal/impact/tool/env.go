@@ -1,9 +1,6 @@
 package tool
 
 import (
-	"slices"
-	"strings"
-
 	"noether/internal/impact/plugin"
 	"noether/internal/impact/value"
 )
@@ -33,43 +30,4 @@ func Needs(manifest value.Value, methods []plugin.Method) []Need {
 		out = append(out, n)
 	}
 	return out
-}
-
-// Package returns the package.json that the Impact Framework's if-env makes for
-// a manifest that was run by it: the versions of execution.environment that
-// belong to the paths of its plugins. Ok is false if the manifest does not say
-// what it was run with.
-func Package(manifest value.Value) (file *value.Object, ok bool) {
-	listed := objectAt(manifest.Object(), "execution", "environment").Get("dependencies").Items()
-	if len(listed) == 0 {
-		return nil, false
-	}
-	var paths []string
-	for _, p := range objectAt(manifest.Object(), "initialize", "plugins").All() {
-		path := p.Object().Get("path").Str()
-		if rest, ok := strings.CutPrefix(path, "https://github.com/"); ok {
-			path = rest
-		}
-		paths = append(paths, path)
-	}
-	dependencies := value.NewObject(len(listed))
-	for _, item := range listed {
-		text, _, _ := strings.Cut(item.Str(), " ")
-		at := strings.LastIndexByte(text, '@')
-		if at <= 0 {
-			continue
-		}
-		name, version := text[:at], text[at+1:]
-		if slices.ContainsFunc(paths, func(p string) bool {
-			return p == name || strings.HasPrefix(p, name+"/") || strings.HasSuffix(p, "/"+name)
-		}) {
-			dependencies.Set(name, value.Text("^"+version))
-		}
-	}
-	file = value.NewObject(5)
-	file.Set("name", value.Text("if-environment"))
-	file.Set("description", value.Text("packages that the manifest was run with"))
-	file.Set("version", value.Text("0.0.1"))
-	file.Set("dependencies", dependencies.Value())
-	return file, true
 }

@@ -53,12 +53,3 @@ func walk(path []string, o *value.Object, yield func(Node) bool) bool {
 	}
 	return true
 }
-
-// At returns the node at a path such as tree.children.shop, nil if there is none.
-func At(manifest value.Value, path []string) *value.Object {
-	o := manifest.Object().Get("tree").Object()
-	for _, name := range path {
-		o = o.Get("children").Object().Get(name).Object()
-	}
-	return o
-}
