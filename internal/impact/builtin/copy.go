@@ -51,7 +51,7 @@ config:
 	}
 }
 
-var copied = schema.Union(schema.Text(), schema.Number())
+var copied = schema.Union(schema.Text(), schema.Number()) //nolint:gochecknoglobals // constant
 
 func copyRows(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 	for i, row := range c.Rows {

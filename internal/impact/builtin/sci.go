@@ -101,7 +101,7 @@ func checkSCI(c *plugin.Call) error {
 	return nil
 }
 
-var sciInput = schema.Object{Fields: []schema.Field{
+var sciInput = schema.Object{Fields: []schema.Field{ //nolint:gochecknoglobals // constant
 	{Name: "carbon", Type: schema.AtLeast(0)},
 	{Name: "duration", Type: schema.AtLeast(1)},
 }}

@@ -10,7 +10,7 @@ import (
 )
 
 // embodiedSource is where the constants of the model come from.
-const embodiedSource = "Impact Framework SciEmbodied: baseline server and per-component increments after B. Davy, Estimating AWS EC2 Instances Carbon Emissions (Teads, 2021); M = TE × TS × RS of ISO/IEC 21031:2024"
+const embodiedSource = "baseline server and increments per component of the Impact Framework (github.com/Green-Software-Foundation/if/issues/917); M = TE × TS × RS of ISO/IEC 21031:2024"
 
 // The constants of the model, each a key of config. Emissions are in gCO2e.
 const (
@@ -26,7 +26,7 @@ const (
 	constantCount
 )
 
-var embodiedConstants = [constantCount]schema.Field{
+var embodiedConstants = [constantCount]schema.Field{ //nolint:gochecknoglobals // constant
 	baselineVCPUs:     {Name: "baseline-vcpus", Type: schema.Default(schema.AtLeast(0), value.Of(1)), Doc: "CPUs in the baseline server."},
 	baselineMemory:    {Name: "baseline-memory", Type: schema.Default(schema.AtLeast(0), value.Of(16)), Doc: "Memory in the baseline server, GB."},
 	baselineEmissions: {Name: "baseline-emissions", Type: schema.Default(schema.AtLeast(0), value.Of(1e6)), Doc: "Embodied carbon of the baseline server, gCO2e."},
@@ -51,16 +51,17 @@ const (
 	rowCount
 )
 
-var embodiedInput = schema.Object{Fields: []schema.Field{
-	rowDuration: {Name: "duration", Type: schema.Above(0)},
-	rowVCPUs:    {Name: "vCPUs", Type: schema.Default(schema.Above(0), value.Of(1))},
-	rowMemory:   {Name: "memory", Type: schema.Default(schema.Above(0), value.Of(16))},
-	rowSSD:      {Name: "ssd", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
-	rowHDD:      {Name: "hdd", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
-	rowGPU:      {Name: "gpu", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
-	rowUsage:    {Name: "usage-ratio", Type: schema.Default(schema.Above(0), value.Of(1))},
-	rowTime:     {Name: "time", Type: schema.Optional(schema.Above(0))},
-}}
+var embodiedInput = schema.Object{ //nolint:gochecknoglobals // constant
+	Fields: []schema.Field{
+		rowDuration: {Name: "duration", Type: schema.Above(0)},
+		rowVCPUs:    {Name: "vCPUs", Type: schema.Default(schema.Above(0), value.Of(1))},
+		rowMemory:   {Name: "memory", Type: schema.Default(schema.Above(0), value.Of(16))},
+		rowSSD:      {Name: "ssd", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
+		rowHDD:      {Name: "hdd", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
+		rowGPU:      {Name: "gpu", Type: schema.Default(schema.AtLeast(0), value.Of(0))},
+		rowUsage:    {Name: "usage-ratio", Type: schema.Default(schema.Above(0), value.Of(1))},
+		rowTime:     {Name: "time", Type: schema.Optional(schema.Above(0))},
+	}}
 
 func sciEmbodied() plugin.Method {
 	names := make([]string, constantCount)
@@ -95,7 +96,7 @@ config:
 			resource("ssd", "SSDs", "number of SSDs available for a resource"),
 			resource("hdd", "HDDs", "number of HDDs available for a resource"),
 			resource("gpu", "GPUs", "number of GPUs available for a resource"),
-			resource("usage-ratio", "dimensionless", "a scaling factor that can be used to describe the ratio of actual resource usage comapred to real device usage, e.g. 0.25 if you are using 2 out of 8 vCPUs, 0.1 if you are responsible for 1 out of 10 GB of storage, etc"), //nolint:misspell // printed so
+			resource("usage-ratio", "dimensionless", "a scaling factor that can be used to describe the ratio of actual resource usage comapred to real device usage, e.g. 0.25 if you are using 2 out of 8 vCPUs, 0.1 if you are responsible for 1 out of 10 GB of storage, etc"),
 			resource("time", "seconds", "a time unit to scale the embodied carbon by, in seconds. If not provided,time defaults to the value of the timestep duration."),
 		},
 		Outputs: []plugin.Parameter{
@@ -115,6 +116,16 @@ config:
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			return plugin.NewFramed(env, d, m, plugin.Kernel{
 				Arithmetic: true, Expressions: names, Numbers: names, NoConfig: true,
+				CheckConfig: func(config *value.Object) (*value.Object, error) {
+					checked, issues := m.Config.Parse(config.Value(), nil)
+					if issues != nil {
+						return nil, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
+					}
+					if name := checked.Object().Get("output-parameter"); name.Str() == "" {
+						checked.Object().Set("output-parameter", value.Text("embodied-carbon"))
+					}
+					return checked.Object(), nil
+				},
 				CheckRows: checkEmbodied,
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 					var in [rowCount]value.Field

@@ -3,6 +3,7 @@ package builtin
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 
 	"noether/internal/impact/plugin"
@@ -12,7 +13,7 @@ import (
 
 // timeUnits are the units of time in seconds, with their names. A month is a
 // twelfth of a year and m means month, not minute; so says the reference.
-var timeUnits = []struct {
+var timeUnits = []struct { //nolint:gochecknoglobals // constant
 	seconds float64
 	names   []string
 }{
@@ -39,16 +40,14 @@ func unitNames(first ...string) []string {
 // unitSeconds returns the seconds of a unit of time, 0 if there is none such.
 func unitSeconds(name string) float64 {
 	for _, u := range timeUnits {
-		for _, n := range u.names {
-			if n == name {
-				return u.seconds
-			}
+		if slices.Contains(u.names, name) {
+			return u.seconds
 		}
 	}
 	return 0
 }
 
-var timeConverterInput = schema.AtLeast(1)
+var timeConverterInput = schema.AtLeast(1) //nolint:gochecknoglobals // constant
 
 func timeConverter() plugin.Method {
 	return plugin.Method{
@@ -138,6 +137,6 @@ func sixDecimals(x float64) float64 {
 		// them to even.
 		a = math.Nextafter(a, math.Inf(1))
 	}
-	r, _ := strconv.ParseFloat(strconv.FormatFloat(a, 'f', 6, 64), 64) //nolint:errcheck // what FormatFloat wrote
+	r, _ := strconv.ParseFloat(strconv.FormatFloat(a, 'f', 6, 64), 64) // what FormatFloat wrote
 	return math.Copysign(r, x)
 }

@@ -55,7 +55,7 @@ func (f *framed) constant(key string, v value.Value) (value.Value, error) {
 	}
 	p, err := expr.Compile(v.Str(), func(name string) bool { return !strings.ContainsAny(name, "/-") })
 	if err != nil && !expr.IsExpression(v) {
-		return v, nil //nolint:nilerr // the schema says what is wrong with it
+		return v, nil // the schema says what is wrong with it
 	}
 	if err != nil || !p.Constant() {
 		return v, err

@@ -34,7 +34,7 @@ type Kernel struct {
 	// CheckInput looks at row index before Run and may set defaults in it. Where
 	// config[key] was arithmetic it holds the value for the row, or in the
 	// reference's dialect the name of the parameter in it. Nil: nothing is checked.
-	CheckInput func(row *value.Object, config *value.Object, index int) error
+	CheckInput func(row, config *value.Object, index int) error
 	// CheckRows is CheckInput for all rows at once, for methods that read many
 	// parameters. An error about a row is made by Call.Refuse.
 	CheckRows func(c *Call) error
@@ -138,7 +138,9 @@ type expression struct {
 
 // prepare maps config, evaluates constants in it and finds the rest.
 func (f *framed) prepare() (p prepared, err error) {
-	p.config, p.mapping = f.mapConfig()
+	if p.config, p.mapping, err = f.mapConfig(); err != nil {
+		return p, err
+	}
 	if f.k.Arithmetic {
 		if p.config, err = f.evaluateConstants(p.config); err != nil {
 			return p, err
@@ -357,7 +359,7 @@ func (f *framed) nameOutput(before *value.Object, out []*value.Object) error {
 		}
 		v := row.Get(name)
 		row.Delete(name)
-		target := ""
+		var target string
 		var err error
 		if full {
 			if program == nil || !program.Fits(row) {

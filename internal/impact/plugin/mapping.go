@@ -14,10 +14,10 @@ type renaming struct{ key, mapped string }
 // mapConfig returns config with the manifest's names in it and the entries of
 // mapping that config does not use. The reference takes the used ones out of
 // the manifest's mapping, so that the next node does without.
-func (f *framed) mapConfig() (*value.Object, []renaming) {
+func (f *framed) mapConfig() (*value.Object, []renaming, error) {
 	mapping := f.d.Mapping
 	if mapping == nil {
-		return f.d.Config, nil
+		return f.d.Config, nil, nil
 	}
 	if f.env.Dialect.MappingEveryNode {
 		mapping = mapping.Copy(0)
@@ -26,6 +26,9 @@ func (f *framed) mapConfig() (*value.Object, []renaming) {
 	if config != nil {
 		m := configMapper{mapping: mapping, dialect: f.env.Dialect}
 		config = m.value(config.Value()).Object()
+		if m.err != nil {
+			return nil, nil, m.err
+		}
 		for _, key := range m.used {
 			mapping.Delete(key)
 		}
@@ -34,13 +37,14 @@ func (f *framed) mapConfig() (*value.Object, []renaming) {
 	for key, mapped := range mapping.All() {
 		rest = append(rest, renaming{key, mapped.String()})
 	}
-	return config, rest
+	return config, rest, nil
 }
 
 type configMapper struct {
 	mapping *value.Object
 	dialect Dialect
 	used    []string // entries that config used, to be taken out of mapping
+	err     error    // the first
 }
 
 // value returns v with names mapped. In the reference the entries that one
@@ -83,13 +87,17 @@ func (m *configMapper) item(v value.Value) value.Value {
 	if to, ok := m.look(s); ok {
 		return value.Text(to)
 	}
-	if !strings.Contains(s, "=") {
-		return v
-	}
 	if m.dialect.FullExpressions {
+		if !strings.HasPrefix(s, "=") {
+			return v
+		}
 		return value.Text(expr.Rename(s, m.look))
 	}
-	if name, err := expr.Name(s); err == nil && name.IsString() {
+	name, err := expr.Name(s) // fails on text that looks like arithmetic and is none
+	if err != nil && m.err == nil {
+		m.err = err
+	}
+	if err == nil && name.IsString() && strings.Contains(s, "=") {
 		if to, ok := m.look(name.Str()); ok {
 			return value.Text(strings.Replace(s, name.Str(), to, 1))
 		}
@@ -202,7 +210,7 @@ func mergeRows(before, rows, out []*value.Object, mapping []renaming, apart bool
 	merged := make([]*value.Object, len(out))
 	for i, row := range out {
 		base := value.NewObject(row.Len() + 1)
-		if i < len(rows) && !(apart && rows[i] != row) {
+		if i < len(rows) && (!apart || rows[i] == row) {
 			for key, v := range before[i].All() {
 				if rows[i].Has(key) {
 					base.Set(key, v)
