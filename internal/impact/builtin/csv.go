@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -427,20 +428,11 @@ func project(output value.Value) projection {
 // check reports the first column that the table lacks.
 func (p projection) check(t *table) error {
 	for _, pair := range p.pairs {
-		if !contains(t.columns, pair.column) {
+		if !slices.Contains(t.columns, pair.column) {
 			return fault.New(fault.MissingCSVColumn, "There is no column with the name: %s.", pair.column)
 		}
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
 }
 
 // cell returns what a cell is in a row of the manifest: an empty one is null,

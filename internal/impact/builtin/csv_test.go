@@ -140,7 +140,8 @@ func TestCSVLookupIndex(t *testing.T) {
 	query.Set("b", value.Text("q"))
 	ix := newIndex(tab, query)
 	asked := []value.Value{
-		{}, value.NullValue(), value.OfBool(true), value.OfBool(false), value.Of(0), value.Of(5), value.Of(1), value.Of(2), value.Of(3),
+		{},
+		value.NullValue(), value.OfBool(true), value.OfBool(false), value.Of(0), value.Of(5), value.Of(1), value.Of(2), value.Of(3),
 		value.Text(""), value.Text("5"), value.Text(" 5 "), value.Text("x"), value.Text("0"), value.Text("1e400"), value.Text("Infinity"), value.Text("nan"), value.Texts("x"),
 	}
 	for _, p := range asked {

@@ -66,7 +66,7 @@ func lookUp(c *plugin.Call, ix *index) ([]*value.Object, error) {
 	d := &c.Env.Dialect
 	if d.PlainCSV && len(c.Rows) > 0 {
 		for _, column := range ix.columns {
-			if !contains(ix.t.columns, column.name) {
+			if !slices.Contains(ix.t.columns, column.name) {
 				return nil, fault.New(fault.MissingCSVColumn, "There is no column with the name: %s.", column.name)
 			}
 		}

@@ -93,7 +93,6 @@ func mock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 		pattern := base.Copy(2 + component.Object().Len() + common.Len() + len(random))
 		pattern.Set("timestamp", value.Value{})
 		pattern.Set("duration", duration)
-		at := pattern.Find("timestamp")
 		for _, o := range []*value.Object{component.Object(), common} {
 			for k, v := range o.All() {
 				pattern.Set(k, v)
@@ -104,7 +103,7 @@ func mock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 			pattern.Set(r.name, value.Value{})
 			own = own && r.name != "timestamp"
 		}
-		at = pattern.Find("timestamp")
+		at := pattern.Find("timestamp")
 		for _, start := range starts {
 			row := pattern.Copy(rowSpare)
 			if own {

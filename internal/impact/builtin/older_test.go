@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestEveryMethodIsDocumented(t *testing.T) {
 			t.Errorf("%s: example: %v", m.Name, err)
 			continue
 		}
-		if got := example.Object().Get("method").Str(); got != m.Name && !contains(m.Aliases, got) {
+		if got := example.Object().Get("method").Str(); got != m.Name && !slices.Contains(m.Aliases, got) {
 			t.Errorf("%s: its example is of %q", m.Name, got)
 		}
 		config := example.Object().Get("config")

@@ -56,8 +56,8 @@ func TestRegex(t *testing.T) {
 				want = tt.flags
 			}
 			text := tt.text
-			if strings.HasSuffix(want, " as it stands") {
-				text, want = "x"+strings.TrimSuffix(want, " as it stands")+"x", strings.TrimSuffix(want, " as it stands")
+			if literal, ok := strings.CutSuffix(want, " as it stands"); ok {
+				text, want = "x"+literal+"x", literal
 			}
 			if want == "//" {
 				text = "x//x"

@@ -3,6 +3,7 @@ package builtin
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -126,7 +127,7 @@ func (t *translator) countGroups() error {
 					return syntaxError("Invalid capture group name")
 				}
 				name = rest[2:end]
-				if contains(t.names, name) {
+				if slices.Contains(t.names, name) {
 					return syntaxError("Duplicate capture group name")
 				}
 			}

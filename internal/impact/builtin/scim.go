@@ -23,8 +23,10 @@ func sciM() plugin.Method {
 			{Name: "device/emissions-embodied", Type: schema.AtLeast(0)},
 			{Name: "device/expected-lifespan", Type: schema.Above(0)},
 			{Name: "duration", Type: schema.AtLeast(0)},
-			{Name: "vcpus-allocated", Type: resource}, {Name: "resources-reserved", Type: resource},
-			{Name: "vcpus-total", Type: resource}, {Name: "resources-total", Type: resource},
+			{Name: "vcpus-allocated", Type: resource},
+			{Name: "resources-reserved", Type: resource},
+			{Name: "vcpus-total", Type: resource},
+			{Name: "resources-total", Type: resource},
 		},
 		compute: func(row, _ *value.Object, _ *plugin.Env) error {
 			reserved, err := either(row, "vcpus-allocated", "resources-reserved")

@@ -114,6 +114,7 @@ func merged(c *plugin.Call, items []value.Value, strict bool) ([]*value.Object, 
 			for k, r := range []rune(item.Str()) {
 				row.Set(value.FormatNumber(float64(k)), value.Text(string(r)))
 			}
+		default: // spreads into nothing
 		}
 		rows[i] = row
 	}

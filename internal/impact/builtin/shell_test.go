@@ -87,7 +87,7 @@ func TestShellKillsTheGroup(t *testing.T) {
 	for child == 0 {
 		time.Sleep(5 * time.Millisecond)
 		if b, err := os.ReadFile(pid); err == nil { //nolint:gosec // the test's own file
-			child, _ = strconv.Atoi(strings.TrimSpace(string(b))) //nolint:errcheck // not yet written is 0
+			child, _ = strconv.Atoi(strings.TrimSpace(string(b))) // not yet written is 0
 		}
 		select {
 		case err := <-done:

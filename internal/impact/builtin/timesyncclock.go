@@ -208,6 +208,7 @@ func (g *clock) allocate(col *column) {
 		col.sum, col.base, col.seen = slab[:g.n:g.n], slab[g.n:2*g.n:2*g.n], slab[2*g.n:]
 	case plugin.Copy:
 		col.last = make([]value.Value, g.n)
+	case plugin.None:
 	}
 }
 

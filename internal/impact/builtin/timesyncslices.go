@@ -199,6 +199,7 @@ func (s *slicer) add(first float64, count int, row *value.Object, duration float
 			cell.v = value.Of(cell.v.ToNumber() / (duration / s.resolution))
 		case plugin.None:
 			cell.v = value.NullValue()
+		case plugin.Avg, plugin.Copy:
 		}
 		cells = append(cells, cell)
 	}
