@@ -110,7 +110,7 @@ func (r *run) foldLeaf(n *node) error {
 		}
 		return fault.New(fault.Type, "aggregate %s: outputs is %s: a component without outputs cannot be aggregated", where(n.path), outputs.Kind())
 	}
-	rows, err := objects(n, "outputs")
+	rows, err := objects(n, "outputs", true)
 	if err != nil {
 		return err
 	}

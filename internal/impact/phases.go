@@ -128,16 +128,19 @@ func (p *progress) finish() {
 
 // leaf runs the phases of one component.
 func (r *run) leaf(ctx context.Context, n *node) error {
+	if n.broken != nil {
+		return n.broken
+	}
 	p := n.inherited.pipeline.Object()
 	if p.Len() == 0 {
 		r.warn(n, "no phase of a pipeline (observe, regroup, compute) holds here: nothing is computed")
 		return nil
 	}
-	rows, err := objects(n, "inputs")
+	defaults, compute := n.inherited.defaults.Object(), p.Get("compute")
+	rows, err := objects(n, "inputs", r.dialect.MapsOnly || defaults.Len() > 0)
 	if err != nil {
 		return err
 	}
-	defaults, compute := n.inherited.defaults.Object(), p.Get("compute")
 	withDefaults := !r.o.Observe || r.all || r.dialect.DefaultsAlways
 	owned := false // whether rows are this function's alone
 	if observe := p.Get("observe"); r.o.Observe && observe.Truthy() {
@@ -221,8 +224,9 @@ func (r *run) phase(ctx context.Context, n *node, phase string, names value.Valu
 // spareKeys is the room that rows get beyond one key for each plugin.
 const spareKeys = 2
 
-// objects returns the rows of a node under key.
-func objects(n *node, key string) ([]*value.Object, error) {
+// objects returns the rows of a node under key. What is no map is an error, or
+// with mapsOnly false the keys that ECMAScript finds in it.
+func objects(n *node, key string, mapsOnly bool) ([]*value.Object, error) {
 	v := n.out.Get(key)
 	if !v.Truthy() {
 		return nil, nil
@@ -232,7 +236,10 @@ func objects(n *node, key string) ([]*value.Object, error) {
 	}
 	rows := make([]*value.Object, len(v.Items()))
 	for i, item := range v.Items() {
-		if rows[i] = item.Object(); rows[i] == nil {
+		if rows[i] = item.Object(); rows[i] == nil && !mapsOnly && !item.IsNullish() {
+			rows[i] = rawObject(item)
+		}
+		if rows[i] == nil {
 			return nil, fault.New(fault.Type, "%s.%s[%d] is %s: write a map of parameters", where(n.path), key, i, item.Kind())
 		}
 	}

@@ -99,6 +99,7 @@ type node struct {
 	stale     bool        // a group of earlier outputs without new inputs
 	used      []*instance // plugins that ran here, in order
 	steps     []Step      // what the trace keeps of them
+	broken    error       // why it cannot run
 }
 
 // inherited is what a node takes from its nearest ancestor or itself, as a whole.
@@ -130,6 +131,10 @@ func (r *run) adopt(n *node) error {
 		return nil
 	}
 	from := children.Object()
+	if from == nil && !r.dialect.MapsOnly && children.Items() == nil && !children.IsString() {
+		n.adoptive(0)
+		return nil
+	}
 	if from == nil {
 		return fault.New(fault.Type, "%s.children is %s: write a map of components", where(n.path), children.Kind())
 	}
@@ -140,7 +145,9 @@ func (r *run) adopt(n *node) error {
 		name := from.Key(i)
 		child := from.ValueAt(i).Object()
 		if child == nil {
-			return fault.New(fault.Type, "%s is %s: write a map", where(extend(n.path, name)), from.ValueAt(i).Kind())
+			c := n.child(name, value.NewObject(0))
+			c.broken = fault.New(fault.Type, "%s is %s: write a map", where(c.path), from.ValueAt(i).Kind())
+			continue
 		}
 		c := n.child(name, child.Copy(3))
 		to.SetAt(i, c.out.Value())

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"noether/internal/impact/jsyaml"
+	"noether/internal/impact/plugin"
 	"noether/internal/impact/value"
 )
 
@@ -406,4 +408,34 @@ func looselyEqual(want, got string) bool {
 	}
 	ge.Set("error", we.Get("error"))
 	return value.Equal(w, g)
+}
+
+// shownElsewhere are differences that an output manifest cannot show, and the
+// tests that show them.
+func shownElsewhere() map[string]string {
+	return map[string]string{
+		"ExitCode":   "TestDifferences checks the exit code of every failed run",
+		"OutputPath": "cmd/noether",
+		"Parallel":   "internal/impact: TestParallelPrintsWhatSequentialPrints",
+	}
+}
+
+// TestEveryDifferenceIsShown makes sure that each switch between the dialects
+// has a pair of outputs, and each pair a switch.
+func TestEveryDifferenceIsShown(t *testing.T) {
+	words := regexp.MustCompile(`[A-Z]+[a-z]*`)
+	shown := shownElsewhere()
+	folders := map[string]bool{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[plugin.Dialect]()) {
+		name := strings.ToLower(strings.Join(words.FindAllString(f.Name, -1), "-"))
+		folders[name] = true
+		if _, err := os.Stat(filepath.Join("differences", name, "manifest.yml")); err != nil && shown[f.Name] == "" {
+			t.Errorf("Dialect.%s has no pair differences/%s", f.Name, name)
+		}
+	}
+	for _, manifest := range manifests(t, "differences") {
+		if name := filepath.Base(filepath.Dir(manifest)); !folders[name] {
+			t.Errorf("differences/%s belongs to no field of plugin.Dialect", name)
+		}
+	}
 }

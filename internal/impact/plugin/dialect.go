@@ -12,6 +12,7 @@ type Dialect struct {
 	OutputPath      bool // -o a.b/c writes a.b/c.yaml, not a.yaml
 	DefaultsAlways  bool // --compute and --regroup see defaults as a whole run does
 	EmptyRows       bool // a node without rows gives no rows instead of a crash
+	MapsOnly        bool // an observation or a list of components that is no map is an error, not an empty map
 	UnknownKeys     bool // keys that nothing reads are reported; global-config is read as config
 	OldPipeline     bool // a pipeline in the old form is an error that shows the new form, not a silent success
 	AppendNewGroups bool // --append works for groups without new inputs
@@ -62,7 +63,7 @@ func Reference() Dialect { return Dialect{} }
 func Noether() Dialect {
 	return Dialect{
 		ExitCode: true, KeepComputed: true, Parallel: true, OutputPath: true, DefaultsAlways: true, EmptyRows: true,
-		UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
+		MapsOnly: true, UnknownKeys: true, OldPipeline: true, AppendNewGroups: true,
 		ExpressionPerRow: true, StringsStay: true, AnyName: true, FullExpressions: true, MappingEveryNode: true, RowsApart: true, RowNumbers: true,
 		AlignByTime: true, KnownMetrics: true, NoneOmits: true, SkipComponents: true, NumbersOnly: true, MetadataAgrees: true, PeriodSCI: true,
 		SlotAverages: true, ClockSlots: true, KnownTimeSync: true, LookupKeepsRows: true, PlainCSV: true, MemoryHours: true, PairedPoints: true, ZeroUnits: true,
