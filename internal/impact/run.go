@@ -131,7 +131,7 @@ func (r *run) adopt(n *node) error {
 		return nil
 	}
 	from := children.Object()
-	if from == nil && !r.dialect.MapsOnly && children.Items() == nil && !children.IsString() {
+	if from == nil && !r.dialect.MapsOnly && len(children.Items()) == 0 && !children.IsString() {
 		n.adoptive(0)
 		return nil
 	}
