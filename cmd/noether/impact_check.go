@@ -163,7 +163,7 @@ func (o *checkOptions) again(ctx context.Context, p *process, manifest value.Val
 	o.reach.dryRun = true
 	outcome := impact.Run(ctx, manifest.Clone(), impact.Options{
 		Compute: !o.compat, // the inputs of an output are what was observed and regrouped
-		Env:     p.pluginEnv(dialect(o.compat), &o.reach, c.Warn), Methods: builtin.Methods(),
+		Env:     p.pluginEnv(dialect(o.compat), &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
 		Command: "noether impact check", Environment: environment("/", time.Now()), Progress: c.Progress,
 	})
 	if was := manifest.Object().Get("execution").Object().Get("status").Str(); outcome.Err != nil && was == "success" {

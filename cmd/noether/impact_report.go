@@ -72,7 +72,7 @@ func (o *reportOptions) run(ctx context.Context, p *process) error {
 		o.reach.dryRun = true
 		c := newConsole(p, false, false)
 		outcome := impact.Run(ctx, manifest, impact.Options{
-			Env: p.pluginEnv(dialect(false), &o.reach, c.Warn), Methods: builtin.Methods(),
+			Env: p.pluginEnv(dialect(false), &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
 			Command: commandLine("noether", p.args), Environment: environment("/", time.Now()), Progress: c.Progress,
 		})
 		c.Done()

@@ -140,7 +140,7 @@ func (o *runOptions) run(ctx context.Context, p *process, c *console) (err error
 		}()
 	}
 	options := impact.Options{
-		Env: p.pluginEnv(d, &o.reach, c.Warn), Methods: builtin.Methods(),
+		Env: p.pluginEnv(d, &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
 		Observe: o.observe, Regroup: o.regroup, Compute: o.compute, Append: o.append, Explain: o.explain == nothing,
 		Command: commandLine(o.program, o.args), Environment: environment("/", time.Now()), Progress: c.Progress,
 	}

@@ -21,6 +21,9 @@ import (
 type Options struct {
 	Env     *plugin.Env
 	Methods []plugin.Method
+	// Instead tells what to use in place of a plugin that is not there, as a
+	// clause for the error, or "". May be nil.
+	Instead func(path, method string) string
 	// The phases to run; none set means all three.
 	Observe, Regroup, Compute bool
 	// Append keeps the outputs that the manifest already has and adds the new

@@ -36,14 +36,20 @@ func resolve(o *Options, d *plugin.Declaration) (*plugin.Method, error) {
 			here = append(here, m.Name)
 		}
 	}
+	instead := ""
+	if o.Instead != nil {
+		if use := o.Instead(d.Path, d.Method); use != "" {
+			instead = "; " + use
+		}
+	}
 	if len(here) == 0 {
 		slices.Sort(paths)
-		return nil, fault.New(fault.PluginInitialization, "Provided module `%s` is invalid or not found. Error: Cannot find module '%s' for plugin %s; this engine has %s", path, path, d.Name, strings.Join(slices.Compact(append([]string{builtinPath}, paths...)), ", "))
+		return nil, fault.New(fault.PluginInitialization, "Provided module `%s` is invalid or not found. Error: Cannot find module '%s' for plugin %s; this engine has %s%s", path, path, d.Name, strings.Join(slices.Compact(append([]string{builtinPath}, paths...)), ", "), instead)
 	}
 	if !o.Env.Dialect.UnknownKeys {
-		return nil, fault.New(fault.Type, "plugin is not a function")
+		return nil, fault.New(fault.Type, "plugin is not a function%s", instead)
 	}
-	return nil, fault.New(fault.PluginInitialization, "plugin %s: path %q has no method %q%s; it has %s", d.Name, d.Path, d.Method, suggestion(d.Method, here), strings.Join(here, ", "))
+	return nil, fault.New(fault.PluginInitialization, "plugin %s: path %q has no method %q%s; it has %s%s", d.Name, d.Path, d.Method, suggestion(d.Method, here), strings.Join(here, ", "), instead)
 }
 
 // module returns the name of the module behind a path: the repository's for a

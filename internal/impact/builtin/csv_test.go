@@ -128,6 +128,30 @@ func TestCSVLookup(t *testing.T) {
 	}
 }
 
+func TestCSVLookupUnderMapping(t *testing.T) {
+	m := csvLookup()
+	for _, d := range []plugin.Dialect{plugin.Reference(), plugin.Noether()} {
+		config, mapping := value.NewObject(3), value.NewObject(1)
+		query := value.NewObject(1)
+		query.Set("type", value.Text("t"))
+		config.Set("filepath", value.Text("t.csv"))
+		config.Set("query", query.Value())
+		config.Set("output", value.Text("*"))
+		mapping.Set("watts", value.Text("power"))
+		e, _ := csvEnv(d, instances)
+		p, err := m.New(e, &plugin.Declaration{Config: config, Mapping: mapping}, &m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := value.NewObject(1)
+		row.Set("t", value.Text("large"))
+		rows, err := p.Execute(t.Context(), []*value.Object{row}, &plugin.Node{})
+		if err != nil || rows[0].Get("power").Num() != 40 || rows[0].Has("watts") {
+			t.Errorf("%v, %v", value.Rows(rows), err)
+		}
+	}
+}
+
 // TestCSVLookupIndex compares the index with what it stands for: the first row
 // that is equal by ECMAScript's ==.
 func TestCSVLookupIndex(t *testing.T) {

@@ -93,11 +93,14 @@ func (m *configMapper) item(v value.Value) value.Value {
 		}
 		return value.Text(expr.Rename(s, m.look))
 	}
+	if !strings.Contains(s, "=") {
+		return v
+	}
 	name, err := expr.Name(s) // fails on text that looks like arithmetic and is none
 	if err != nil && m.err == nil {
 		m.err = err
 	}
-	if err == nil && name.IsString() && strings.Contains(s, "=") {
+	if err == nil && name.IsString() {
 		if to, ok := m.look(name.Str()); ok {
 			return value.Text(strings.Replace(s, name.Str(), to, 1))
 		}
