@@ -425,6 +425,17 @@ func project(output value.Value) projection {
 	return projection{pairs: []columnPair{pair(output)}}
 }
 
+// source explains where the value of a parameter comes from. Under "*" nothing
+// tells which parameters are the file's.
+func (p projection) source(config *value.Object, out string) (plugin.Formula, bool) {
+	for _, pair := range p.pairs {
+		if pair.name == out {
+			return plugin.Formula{Text: "column " + pair.column, Source: config.Get("filepath").Str()}, true
+		}
+	}
+	return plugin.Formula{}, false
+}
+
 // check reports the first column that the table lacks.
 func (p projection) check(t *table) error {
 	for _, pair := range p.pairs {

@@ -28,6 +28,9 @@ config:
 			{Name: "output", Type: csvOutput{}, Doc: "Columns to take, optionally under other names."},
 		}},
 		Reaches: plugin.Files | plugin.Network,
+		Formula: func(config *value.Object, out string) (plugin.Formula, bool) {
+			return project(config.Get("output")).source(config, out)
+		},
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			var files tables
 			return plugin.NewFramed(env, d, m, plugin.Kernel{

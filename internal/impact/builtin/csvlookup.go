@@ -35,6 +35,13 @@ config:
 			{Name: "output", Type: csvOutput{}, Doc: "Columns to take, optionally under other names."},
 		}},
 		Reaches: plugin.Files | plugin.Network,
+		Formula: func(config *value.Object, out string) (plugin.Formula, bool) {
+			f, ok := project(config.Get("output")).source(config, out)
+			for _, param := range config.Get("query").Object().All() {
+				f.Inputs = append(f.Inputs, param.Str())
+			}
+			return f, ok
+		},
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			var files tables
 			var mu sync.Mutex
