@@ -42,9 +42,13 @@ type expected struct {
 	TopKeys []string `json:"topKeys"`
 }
 
-// misses are recorded cases that this engine answers otherwise, with the reason.
-var misses = map[string]string{
-	"published/builtins/csv-import/success": "reads manifests/examples/builtins/csv-import/test.csv, which was not recorded with it",
+// lost are files that recorded manifests read, by the name of the case, and that
+// were not kept with them: path and content, restored from the recorded output.
+var lost = map[string][2]string{
+	"published/builtins/csv-import/success": {
+		"manifests/examples/builtins/csv-import/test.csv",
+		"timestamp,duration,cpu-util,energy\n2023-07-06T00:00,1,20,5\n2023-07-06T00:01,1,30,10\n2023-07-06T00:02,1,40,15\n",
+	},
 }
 
 // binary builds noether once, unless NOETHER_BINARY names a built one.
@@ -308,8 +312,16 @@ func TestCases(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				if why, ok := misses[name]; ok {
-					t.Skip(why)
+				root := root
+				if file, ok := lost[name]; ok {
+					root = t.TempDir()
+					path := filepath.Join(root, file[0])
+					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(path, []byte(file[1]), 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
 				var m meta
 				var want expected
