@@ -27,7 +27,7 @@ func (r *run) checkMetrics() error {
 		return nil
 	}
 	for _, m := range r.aggregation.metrics {
-		if _, ok := r.known[m]; ok || m == timestampKey || m == durationKey {
+		if _, ok := r.parameter(m); ok || m == timestampKey || m == durationKey {
 			continue
 		}
 		if r.dialect.KnownMetrics {
@@ -139,7 +139,10 @@ func (r *run) skipped(n *node) bool {
 func (r *run) foldTime(rows []*value.Object, group bool) (*value.Object, error) {
 	f := r.folder(false)
 	if group {
-		f.metrics = slices.DeleteFunc(f.metrics, func(m metric) bool { return r.known[m.field.Name].Component == plugin.None })
+		f.metrics = slices.DeleteFunc(f.metrics, func(m metric) bool {
+			p, _ := r.parameter(m.field.Name)
+			return p.Component == plugin.None
+		})
 	}
 	for i, row := range rows {
 		if err := f.add(row, i, i == len(rows)-1); err != nil {
@@ -265,7 +268,7 @@ func (r *run) folder(components bool) *folder {
 	f := &folder{numbers: r.dialect.NumbersOnly}
 	for _, name := range slices.Concat(r.aggregation.metrics, []string{timestampKey, durationKey}) {
 		method := plugin.Copy
-		switch p, ok := r.known[name]; {
+		switch p, ok := r.parameter(name); {
 		case name == timestampKey || name == durationKey:
 			if !components {
 				method = plugin.None

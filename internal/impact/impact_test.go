@@ -140,6 +140,23 @@ children:
 	}
 }
 
+func TestWellKnownParametersNeedNoMetadata(t *testing.T) {
+	m := manifestOf(t, "aggregation: {metrics: [energy, cpu/utilization], type: both}\n", `
+pipeline: {compute: [d]}
+children:
+  x: {inputs: [`+row(0, "a: 1, energy: 1, cpu/utilization: 10")+", "+row(1, "a: 1, energy: 2, cpu/utilization: 20")+`]}
+  y: {inputs: [`+row(0, "a: 1, energy: 10, cpu/utilization: 30")+`, `+row(1, "a: 1, energy: 20, cpu/utilization: 40")+`]}
+`)
+	total := Run(t.Context(), m, options(plugin.Noether(), nil)).Result.Root.Total
+	if e, u := total.Get("energy").Num(), total.Get("cpu/utilization").Num(); e != 33 || u != 25 {
+		t.Errorf("energy %v and utilization %v, want the sum 33 and the mean 25", e, u)
+	}
+	total = Run(t.Context(), m, options(plugin.Reference(), nil)).Result.Root.Total
+	if e := total.Get("energy").Num(); e != 20 {
+		t.Errorf("in the reference's dialect energy is %v, want the last value 20", e)
+	}
+}
+
 func TestFailureKeepsTheManifestInTheReferencesDialect(t *testing.T) {
 	m := manifestOf(t, "extra: 1", `
 pipeline: {compute: [d]}

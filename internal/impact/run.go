@@ -265,8 +265,12 @@ func (r *run) warn(n *node, format string, args ...any) {
 	r.o.Env.Warn("%s: %s", where(n.path), fmt.Sprintf(format, args...))
 }
 
-// parameter tells what the plugins of the run say about a name.
+// parameter tells what the plugins of the run say about a name, or else what
+// everybody knows about it.
 func (r *run) parameter(name string) (plugin.Parameter, bool) {
 	p, ok := r.known[name]
+	if !ok && r.dialect.KnownMetrics {
+		return plugin.WellKnown(name)
+	}
 	return p, ok
 }

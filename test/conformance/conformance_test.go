@@ -56,6 +56,9 @@ var binary = sync.OnceValues(func() (string, error) {
 	if file := os.Getenv("NOETHER_BINARY"); file != "" {
 		return file, nil
 	}
+	if err := dependOnSources(); err != nil {
+		return "", err
+	}
 	dir, err := os.MkdirTemp("", "conformance")
 	if err != nil {
 		return "", err
@@ -67,6 +70,23 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return file, nil
 })
+
+// dependOnSources looks at every source of the binary, so that go test runs again
+// when one of them has changed.
+func dependOnSources() error {
+	for _, dir := range []string{"../../cmd", "../../internal"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -19,24 +19,6 @@ import (
 // timestamps are cut to whole milliseconds and durations are not.
 const jitter = 1
 
-// knownMethod is the time method of the framework's well-known parameters, for
-// manifests that have no parameter-metadata for them.
-func knownMethod(name string) (plugin.Aggregation, bool) {
-	switch name {
-	case "energy", "cpu/energy", "memory/energy", "network/energy", "gpu/energy", "storage/energy",
-		"carbon", "carbon-operational", "carbon-embodied", "embodied-carbon", "operational-carbon",
-		"network/data-in", "network/data-out", "network/data", "network/data/bytes", "time-reserved":
-		return plugin.Sum, true
-	case "cpu/utilization", "memory/utilization", "gpu/utilization", "cpu/power", "power", "grid/carbon-intensity", "sci":
-		return plugin.Avg, true
-	case "cpu/thermal-design-power", "vCPUs", "vcpus-allocated", "vcpus-total", "cpu/number-cores", "memory", "memory/capacity", "memory-available",
-		"ssd", "hdd", "gpu", "usage-ratio", "device/emissions-embodied", "device/expected-lifespan", "resources-reserved", "resources-total",
-		"cpu/energy-factor", "power-usage-effectiveness", "power-usage-efficiency":
-		return plugin.Copy, true
-	}
-	return plugin.Copy, false
-}
-
 // ambient tells a parameter of the surroundings, which time without
 // observations does not lower, from one of the component's own doing.
 func ambient(name string) bool {
@@ -174,9 +156,12 @@ func (g *clock) open(c *plugin.Call, spans []span) error {
 			if name != timestampKey && name != durationKey {
 				var known bool
 				if col.method, known = methodOf(c, name); !known {
-					if col.method, known = knownMethod(name); !known {
+					p, known := plugin.WellKnown(name)
+					if !known {
+						p.Time = plugin.Copy
 						unknown = append(unknown, name)
 					}
+					col.method = p.Time
 				}
 				g.allocate(&col)
 			}
