@@ -220,7 +220,7 @@ func appendOperand(b *strings.Builder, expression, token string, row *value.Obje
 			return nil
 		}
 		return fault.New(fault.WrongArithmetic, "The operator in `%s` should be one of these arithmetic operators: *, +, - or /.", expression)
-	case !row.Has(token) || row.Get(token).Kind() == value.Undefined:
+	case !row.Has(token):
 		return fault.New(fault.InputValidation, "%s is missing from the input array or has nullish value.", token)
 	}
 	v := row.Get(token)

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"strings"
 
 	"noether/internal/impact/expr"
@@ -115,17 +116,17 @@ func (f *framed) isArithmetic(s string) bool {
 	return expr.MayEvaluate(s)
 }
 
-// judgeText applies the reference's rules to text in config that may be
-// arithmetic: its form, and the number by which it is judged.
-func (f *framed) judgeText(config *value.Object) (*value.Object, error) {
-	if err := f.checkFormat(config); err != nil {
-		return nil, err
-	}
+// judgeNumbers applies the reference's rules to text in config that stands for
+// a number: its form, and the number by which the schema judges it.
+func (f *framed) judgeNumbers(config *value.Object) (*value.Object, error) {
 	copied := false
 	for _, key := range f.k.Numbers {
 		v := config.Get(key)
 		if !v.IsString() {
 			continue
+		}
+		if err := expr.CheckFormat(key, v.Str()); err != nil {
+			return nil, err
 		}
 		if !copied {
 			config, copied = config.Copy(0), true
@@ -135,11 +136,11 @@ func (f *framed) judgeText(config *value.Object) (*value.Object, error) {
 	return config, nil
 }
 
-// checkFormat applies the reference's rules to the form of text in config that
-// may be arithmetic.
-func (f *framed) checkFormat(config *value.Object) error {
+// checkNames applies the reference's rules to the form of other text in config
+// that may be arithmetic. They come after the schema's.
+func (f *framed) checkNames(config *value.Object) error {
 	for _, key := range f.k.Expressions {
-		if v := config.Get(key); v.IsString() {
+		if v := config.Get(key); v.IsString() && !slices.Contains(f.k.Numbers, key) {
 			if err := expr.CheckFormat(key, v.Str()); err != nil {
 				return err
 			}

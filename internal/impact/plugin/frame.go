@@ -236,20 +236,30 @@ func (f *framed) checkConfig(config *value.Object) (*value.Object, error) {
 			}
 		}
 	}
-	if !f.env.Dialect.FullExpressions && f.k.Arithmetic {
-		var err error
-		if config, err = f.judgeText(config); err != nil {
+	text := f.k.Arithmetic && !f.env.Dialect.FullExpressions
+	given := config
+	var err error
+	if text {
+		if config, err = f.judgeNumbers(config); err != nil {
 			return nil, err
 		}
 	}
+	var checked *value.Object
 	if f.k.CheckConfig != nil {
-		return f.k.CheckConfig(config)
+		if checked, err = f.k.CheckConfig(config); err != nil {
+			return nil, err
+		}
+	} else {
+		v, issues := f.m.Config.Parse(config.Value(), nil)
+		if issues != nil {
+			return nil, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
+		}
+		checked = v.Object()
 	}
-	checked, issues := f.m.Config.Parse(config.Value(), nil)
-	if issues != nil {
-		return nil, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
+	if text {
+		return checked, f.checkNames(given)
 	}
-	return checked.Object(), nil
+	return checked, nil
 }
 
 func (f *framed) unknownKey(key string) error {

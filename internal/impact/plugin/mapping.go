@@ -84,26 +84,23 @@ func (m *configMapper) item(v value.Value) value.Value {
 		return m.value(v)
 	}
 	s := v.Str()
+	if strings.Contains(s, "=") && !m.dialect.FullExpressions {
+		name, err := expr.Name(s) // fails on text that looks like arithmetic and is none
+		if err != nil && m.err == nil {
+			m.err = err
+		}
+		if err == nil && name.IsString() {
+			if to, ok := m.look(name.Str()); ok {
+				return value.Text(strings.Replace(s, name.Str(), to, 1))
+			}
+		}
+		return v
+	}
 	if to, ok := m.look(s); ok {
 		return value.Text(to)
 	}
-	if m.dialect.FullExpressions {
-		if !strings.HasPrefix(s, "=") {
-			return v
-		}
+	if strings.HasPrefix(s, "=") {
 		return value.Text(expr.Rename(s, m.look))
-	}
-	if !strings.Contains(s, "=") {
-		return v
-	}
-	name, err := expr.Name(s) // fails on text that looks like arithmetic and is none
-	if err != nil && m.err == nil {
-		m.err = err
-	}
-	if err == nil && name.IsString() {
-		if to, ok := m.look(name.Str()); ok {
-			return value.Text(strings.Replace(s, name.Str(), to, 1))
-		}
 	}
 	return v
 }
