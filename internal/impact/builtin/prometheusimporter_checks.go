@@ -68,6 +68,13 @@ func (f *promFetch) touches(s *promSeries) bool {
 
 // wantedFound makes sure that every name that was asked for has a series.
 func (f *promFetch) wantedFound() error {
+	found := false
+	for _, s := range f.counters {
+		found = found || f.touches(s)
+	}
+	if !found {
+		return nil // nothing at all was found: that is an error of its own
+	}
 	for _, w := range f.q.wanted {
 		for _, v := range w.values {
 			found := false

@@ -42,7 +42,9 @@ Samples carry the time of their window's end. They are no counters: read them wi
 A component that failed is not published, nor are the nodes above it, whose sums would lack it; a value that is not known is left
 out. Both are said. Sending the same result again is a success. A changed value for a window that was published before, or a
 window older than the receiver takes, is an error that names the receiver's setting. VictoriaMetrics refuses neither: it
-keeps both values, and drops what is older than ` + "`-retentionPeriod`" + ` without a word.
+keeps both values, and drops what is older than ` + "`-retentionPeriod`" + ` without a word. Prometheus
+itself tells of a changed value only for the newest window of a series: in a window for late samples it keeps the first
+value without a word.
 
 **remote-write** needs the receiver's whole URL (Prometheus: ` + "`--web.enable-remote-write-receiver`" + `, ` + "`/api/v1/write`" + `). Version 2.0 falls back to
 1.0 where the receiver does not say what it stored. **pushgateway** replaces the group ` + "`job=\"noether_impact\", manifest=NAME`" + `; scrape the
@@ -238,6 +240,9 @@ func (s *publishSettings) readTarget(env *plugin.Env) (err error) {
 		s.prefix = map[string]string{"remote-write": "PROMETHEUS_REMOTE_WRITE", "pushgateway": "PUSHGATEWAY"}[s.to]
 	}
 	if s.url = cmp.Or(s.url, env.Getenv(s.prefix+"_URL")); s.url == "" {
+		if env.DryRun {
+			return nil // a score can be checked and reported where nothing can be published
+		}
 		return fmt.Errorf("\"url\" is missing: give the receiver's address there or in %s_URL", s.prefix)
 	}
 	s.credentials, err = promclient.FromEnvironment(env.Getenv, s.prefix)
@@ -270,7 +275,10 @@ func (s *publishSettings) sink(client *http.Client, manifest string, env *plugin
 // Finish publishes the result.
 func (p *publisher) Finish(ctx context.Context, result *plugin.Result) error {
 	if p.d.Config.Get("components").IsNullish() && len(p.marked) == 0 {
-		p.env.Warn("%s publishes nothing, since no component got as far as it: list it in pipeline.compute of what to publish, or set components: all", p.d.Name)
+		if failed(result.Root) {
+			return nil // the run says why
+		}
+		p.env.Warn("%s publishes nothing, since no pipeline that ran has it: list it in pipeline.compute of what to publish, or set components: all", p.d.Name)
 		return nil
 	}
 	s, err := p.settings(p.d.Config)
@@ -286,6 +294,11 @@ func (p *publisher) Finish(ctx context.Context, result *plugin.Result) error {
 		p.env.Warn("%s: %s", p.d.Name, note)
 	}
 	if len(families) == 0 {
+		return nil
+	}
+	if s.url == "" && s.to != "textfile" { // only a dry run gets here
+		series, samples := promwrite.Count(families)
+		p.env.Warn("%s would send %d samples of %d series, but no receiver is named: set url, or %s_URL in the environment", p.d.Name, samples, series, s.prefix)
 		return nil
 	}
 	client, err := s.credentials.HTTPClient("noether")
@@ -318,6 +331,11 @@ func (p *publisher) Finish(ctx context.Context, result *plugin.Result) error {
 		}
 	}
 	return nil
+}
+
+// failed reports whether c or a component below it has no result.
+func failed(c *plugin.Component) bool {
+	return c.Err != nil || slices.ContainsFunc(c.Children, failed)
 }
 
 // pathLabel names a component: "/" is the root.

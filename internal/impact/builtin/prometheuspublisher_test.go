@@ -298,6 +298,18 @@ func TestPublisherConfig(t *testing.T) {
 	}
 }
 
+// TestPublisherOfAFailedRun: the run tells why it failed, and advice on the
+// pipeline would lead astray.
+func TestPublisherOfAFailedRun(t *testing.T) {
+	env, warnings := publishEnv(nil)
+	r := shop()
+	r.Root.Children[0].Children[0].Err = errors.New("no energy")
+	p := newPublisher(t, env, pairs("to", "textfile", "path", filepath.Join(t.TempDir(), "x.prom")))
+	if err := p.(plugin.Finisher).Finish(t.Context(), r); err != nil || len(*warnings) > 0 {
+		t.Errorf("%v, said %q", err, *warnings)
+	}
+}
+
 func TestPublisherSaysSo(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
@@ -307,11 +319,12 @@ func TestPublisherSaysSo(t *testing.T) {
 		warning string
 		err     string
 	}{
-		"nobody runs it":   {nil, false, false, "list it in pipeline.compute", ""},
-		"a dry run":        {nil, true, true, "publish would send 17 samples of 17 series to " + dir, ""},
-		"too many series":  {[]any{"max-series", 5}, false, true, "", "17 series are more than max-series 5"},
-		"an unknown path":  {[]any{"components", []string{"/shop/pod-x"}}, false, true, "", "no component has the path /shop/pod-x"},
-		"an unknown place": {[]any{"path", filepath.Join(dir, "none", "x.prom")}, false, true, "", "WriteFileError: publish: write " + dir},
+		"nobody runs it":      {nil, false, false, "publish publishes nothing, since no pipeline that ran has it: list it in pipeline.compute", ""},
+		"a dry run":           {nil, true, true, "publish would send 17 samples of 17 series to " + dir, ""},
+		"a dry run to nobody": {[]any{"to", "remote-write"}, true, true, "17 series, but no receiver is named: set url, or PROMETHEUS_REMOTE_WRITE_URL", ""},
+		"too many series":     {[]any{"max-series", 5}, false, true, "", "17 series are more than max-series 5"},
+		"an unknown path":     {[]any{"components", []string{"/shop/pod-x"}}, false, true, "", "no component has the path /shop/pod-x"},
+		"an unknown place":    {[]any{"path", filepath.Join(dir, "none", "x.prom")}, false, true, "", "WriteFileError: publish: write " + dir},
 	} {
 		env, warnings := publishEnv(nil)
 		env.DryRun = c.dry

@@ -153,12 +153,16 @@ func (l *linter) config(at string, m *plugin.Method, config, mapping *value.Obje
 			}
 		}
 	}
-	if config == nil || m.Config.Keep || len(fields) == 0 {
+	if config == nil || len(fields) == 0 {
 		return
+	}
+	report := l.fail
+	if m.Config.Keep { // the method itself decides about further keys
+		report = l.warn
 	}
 	for k := range config.All() {
 		if !slices.Contains(fields, k) && !renamed(k) {
-			l.fail(at+"."+k, m.Name+" has no such setting"+meant(k, fields))
+			report(at+"."+k, m.Name+" has no such setting"+meant(k, fields))
 		}
 	}
 }
