@@ -202,9 +202,11 @@ func (r *run) phase(ctx context.Context, n *node, phase string, names value.Valu
 		empty := len(rows) == 0
 		before := r.o.Trace.before(n, rows)
 		var err error
-		rows, err = in.plugin.Execute(ctx, rows, &plugin.Node{
-			Path: n.path, Config: n.inherited.config.Object().Get(name).Object(), Aggregation: r.parameter,
-		})
+		at := &plugin.Node{Path: n.path, Config: n.inherited.config.Object().Get(name).Object(), Aggregation: r.parameter}
+		if !r.dialect.Parallel {
+			at.SetTime = r.setTime
+		}
+		rows, err = in.plugin.Execute(ctx, rows, at)
 		if err != nil {
 			return nil, err
 		}

@@ -37,9 +37,7 @@ func newRun(m *manifest, o *Options, all bool) (*run, error) {
 		manifest: m, o: o, dialect: o.Env.Dialect, all: all,
 		plugins: make(map[string]*instance, len(m.declarations)), known: map[string]plugin.Parameter{}, declares: map[string]bool{},
 	}
-	if m.explain {
-		r.explained = explained{value.NewObject(len(m.declarations)), map[string]plugin.Parameter{}, map[*instance]bool{}}
-	}
+	r.explained = explained{wanted: m.explain, strict: r.dialect.MetadataAgrees, seen: map[string]said{}}
 	for _, d := range m.declarations {
 		method, err := resolve(o, d)
 		if err != nil {
@@ -250,8 +248,8 @@ func (r *run) output(root *node) *value.Object {
 			}
 			e.Set("status", value.Text("success"))
 			out.Set("execution", e.Value())
-			if r.explained.block != nil {
-				out.Set("explain", r.explained.block.Value())
+			if block := r.explained.block(); block != nil {
+				out.Set("explain", block.Value())
 			}
 			out.Set(k, root.out.Value())
 		default:

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"slices"
 
 	"noether/internal/impact/plugin"
 	"noether/internal/impact/schema"
@@ -54,7 +55,8 @@ config:
 var copied = schema.Union(schema.Text(), schema.Number()) //nolint:gochecknoglobals // constant
 
 func copyRows(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
-	for i, row := range c.Rows {
+	out := slices.Clone(c.Rows)
+	for i, row := range out {
 		config := c.Row(i)
 		from, to := config.Get("from"), config.Get("to").Str()
 		v := from
@@ -67,7 +69,13 @@ func copyRows(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 				row.Delete(name.Str())
 			}
 		}
+		if from.IsString() && from.Str() == to && !row.Has(to) && !c.Env.Dialect.MappingEveryNode {
+			// It was removed and comes back: to the frame that is another row, so
+			// that it does not find its old place again.
+			row = row.Copy(1)
+		}
 		row.Set(to, v)
+		out[i] = row
 	}
-	return c.Rows, nil
+	return out, nil
 }

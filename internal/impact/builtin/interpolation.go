@@ -30,20 +30,22 @@ config:
   output-parameter: cpu/energy-factor`,
 		Config: schema.Object{
 			Fields: []schema.Field{
-				{Name: "method", Type: schema.Default(schema.Enum("linear", "spline", "polynomial"), value.Text("linear")), Doc: "Kind of curve."},
+				{Name: "method", Type: schema.Default(schema.NativeEnum("linear", "spline", "polynomial"), value.Text("linear")), Doc: "Kind of curve."},
 				{Name: "x", Type: schema.ArrayOf(schema.Number(), 0), Doc: "Known inputs, at least two."},
 				{Name: "y", Type: schema.ArrayOf(schema.Number(), 0), Doc: "Outputs that belong to them."},
 				{Name: "input-parameter", Type: schema.Text(), Doc: "Parameter to read, 0 or more, or the word off."},
 				{Name: "output-parameter", Type: schema.Text(), Doc: "Parameter that takes the curve's value."},
 			},
 			Refine: func(o *value.Object) []schema.Issue {
-				switch x, y := len(o.Get("x").Items()), len(o.Get("y").Items()); {
-				case x != y:
-					return []schema.Issue{{Code: "custom", Text: "The length of `x` and `y` should be equal"}}
-				case x < 2:
-					return []schema.Issue{{Code: "custom", Text: "the length of the input arrays must be greater than 1"}}
+				var issues []schema.Issue
+				x, y := len(o.Get("x").Items()), len(o.Get("y").Items())
+				if x != y {
+					issues = append(issues, schema.Issue{Code: "custom", Text: "The length of `x` and `y` should be equal"})
 				}
-				return nil
+				if min(x, y) < 2 {
+					issues = append(issues, schema.Issue{Code: "custom", Text: "the length of the input arrays must be greater than 1"})
+				}
+				return issues
 			},
 		},
 		Formula: func(config *value.Object, out string) (plugin.Formula, bool) {
@@ -126,11 +128,12 @@ func curveCheck() func(row, config *value.Object, index int) error {
 			_, more := input.Parse(v, []string{in})
 			issues = append(issues, more...)
 		}
+		x := config.Get("x").Items()
+		if !slices.ContainsFunc(issues, schema.Issue.OfWrongType) && v.IsNumber() && (v.Num() < x[0].Num() || v.Num() > x[len(x)-1].Num()) {
+			issues = append(issues, schema.Issue{Code: "custom", Text: outOfRange})
+		}
 		if issues != nil {
 			return fault.New(fault.InputValidation, "%s", schema.Message(issues, index))
-		}
-		if x := config.Get("x").Items(); v.IsNumber() && (v.Num() < x[0].Num() || v.Num() > x[len(x)-1].Num()) {
-			return fault.New(fault.InputValidation, "%s", outOfRange)
 		}
 		return nil
 	}

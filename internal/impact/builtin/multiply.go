@@ -52,7 +52,11 @@ func fold(name, summary, operator string, f func(row *value.Object, in []value.F
 				CheckRows:  checkList,
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 					in := fields(c.Config.Get("input-parameters").Items())
-					if len(in) == 0 && name == "Subtract" {
+					if len(in) == 0 && name == "Subtract" { // the reference sets what is not there
+						out := c.Config.Get("output-parameter").Str()
+						for _, row := range c.Rows {
+							row.Set(out, value.Value{})
+						}
 						return c.Rows, nil
 					}
 					return compute(c, "output-parameter", func(_ int, row, _ *value.Object) float64 { return f(row, in) })

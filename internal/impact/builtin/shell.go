@@ -90,7 +90,8 @@ func runShell(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 	return merged(c, items, strict)
 }
 
-// merged lays each output over the input at its place.
+// merged lays each output over the input at its place; in the reference's
+// dialect that is left to the frame, which renames first.
 func merged(c *plugin.Call, items []value.Value, strict bool) ([]*value.Object, error) {
 	rows := make([]*value.Object, len(items))
 	for i, item := range items {
@@ -98,7 +99,7 @@ func merged(c *plugin.Call, items []value.Value, strict bool) ([]*value.Object, 
 			return nil, fault.New(fault.ProcessExecution, "Reading the output of Shell: item %d is of type %s; write a list of observations as YAML", i, item.Kind())
 		}
 		row := value.NewObject(rowSpare)
-		if i < len(c.Rows) {
+		if i < len(c.Rows) && c.Env.Dialect.MappingEveryNode {
 			row = c.Rows[i]
 		}
 		switch item.Kind() {

@@ -40,6 +40,9 @@ type slicer struct {
 }
 
 func bySlices(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
+	if c.Node != nil && c.Node.SetTime != nil {
+		c.Node.SetTime(durationKey, plugin.Sum)
+	}
 	interval := c.Config.Get("interval").Num()
 	s := &slicer{c: c, resolution: 1, methods: map[string]plugin.Aggregation{}}
 	if r := c.Config.Get("upsampling-resolution"); r.IsNumber() {

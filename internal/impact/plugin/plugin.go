@@ -37,6 +37,10 @@ type Node struct {
 	// Aggregation tells what the plugins of the run say about a parameter, with
 	// the last one's word where they differ; false if none knows it. May be nil.
 	Aggregation func(name string) (Parameter, bool)
+	// SetTime changes how a parameter is folded over time in what the last plugin
+	// that describes it says, in the printed manifest too: the reference's
+	// time-sync does so. Only in the reference's dialect; may be nil.
+	SetTime func(name string, method Aggregation)
 }
 
 // Finisher is a plugin that acts once after the whole tree has been computed
@@ -110,7 +114,7 @@ type Declaration struct {
 	Method   string
 	Mapping  *value.Object // plugin's name → manifest's name; nil without
 	Config   *value.Object // nil without; under the reference's dialect edits of it appear in the printed manifest
-	Metadata Metadata      // parameter-metadata
+	Metadata Metadata      // parameter-metadata; see Node.SetTime
 	// HasInputs and HasOutputs tell a parameter-metadata that was given from one that was not.
 	HasInputs, HasOutputs bool
 }

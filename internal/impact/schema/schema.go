@@ -211,6 +211,19 @@ type enum []string
 // Enum is one of the given strings.
 func Enum(options ...string) Type { return enum(options) }
 
+// NativeEnum is Enum with another message for numbers, of which such an enum
+// could have been made in zod.
+func NativeEnum(options ...string) Type { return nativeEnum{enum(options)} }
+
+type nativeEnum struct{ enum }
+
+func (t nativeEnum) Parse(v value.Value, path []string) (value.Value, []Issue) {
+	if v.IsNumber() && v.Num() == v.Num() {
+		v = value.Text(v.String())
+	}
+	return t.enum.Parse(v, path)
+}
+
 func (t enum) quoted() string { return "'" + strings.Join(t, "' | '") + "'" }
 
 func (t enum) Parse(v value.Value, path []string) (value.Value, []Issue) {
@@ -392,14 +405,14 @@ func (t Object) Parse(v value.Value, path []string) (value.Value, []Issue) {
 			}
 		}
 	}
-	if t.Refine != nil && !slices.ContainsFunc(issues, ofWrongType) {
+	if t.Refine != nil && !slices.ContainsFunc(issues, Issue.OfWrongType) {
 		issues = append(issues, t.Refine(out)...)
 	}
 	return out.Value(), issues
 }
 
-// ofWrongType reports whether a value with this issue cannot be looked at further.
-func ofWrongType(i Issue) bool {
+// OfWrongType reports whether a value with this issue cannot be looked at further.
+func (i Issue) OfWrongType() bool {
 	switch i.Code {
 	case "too_small", "invalid_string", "custom":
 		return false
