@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -50,17 +51,51 @@ func prometheusImporter() plugin.Method {
 				},
 			}), nil
 		},
-		Formula: func(config *value.Object, out string) (plugin.Formula, bool) {
-			if own := config.Get("output").Str(); out != own && (own != "" || out != "energy") {
-				return plugin.Formula{}, false
-			}
-			text := "Σ over series and pairs of successive raw samples of the counter's rise within the step, in joules ÷ 3,600,000"
-			if config.Get("kind").Str() == "gauge" || config.Get("preset").Str() == "scaphandre" {
-				text = "Σ over series of ∫ power dt within the step, straight lines between raw samples, in joules ÷ 3,600,000"
-			}
-			return plugin.Formula{Text: text, Unit: "kWh", Source: "Prometheus, " + strings.TrimSpace(config.Get("preset").Str()+" "+config.Get("query").Str())}, true
-		},
+		Formula: promFormula,
 	}
+}
+
+// promFormula tells which query a column comes from, and how.
+func promFormula(config *value.Object, out string) (plugin.Formula, bool) {
+	query, kind, preset := config.Get("query").Str(), config.Get("kind").Str(), config.Get("preset").Str()
+	energy := preset != "" || config.Has("unit")
+	own := config.Get("output").Str()
+	if own == "" && energy {
+		own = "energy"
+	}
+	if preset != "" {
+		kind, query = "counter", preset
+		if preset == "scaphandre" && config.Get("level").Str() != "node" {
+			kind = "gauge"
+		}
+	}
+	if out != own {
+		found := false
+		for name, v := range config.Get("queries").Object().All() {
+			if q := v.Object(); cmp.Or(q.Get("output").Str(), name) == out {
+				query, kind, energy, found = q.Get("query").Str(), q.Get("kind").Str(), q.Has("unit"), true
+				break
+			}
+		}
+		if !found {
+			return plugin.Formula{}, false
+		}
+	}
+	f := plugin.Formula{Source: "Prometheus, " + query}
+	switch {
+	case kind == "expression":
+		f.Text = "value of the query at the end of the step"
+	case kind == "gauge" && energy:
+		f.Text = "Σ over series of ∫ power dt within the step, straight lines between raw samples"
+	case kind == "gauge":
+		f.Text = "Σ over series of the mean within the step, straight lines between raw samples"
+	default:
+		f.Text = "Σ over series and pairs of successive raw samples of the counter's rise within the step"
+	}
+	if energy {
+		f.Text, f.Unit = f.Text+", in joules ÷ 3,600,000", "kWh"
+	}
+	return f, true
 }
 
 // openConfig is the configuration for documentation and the frame. It is open:

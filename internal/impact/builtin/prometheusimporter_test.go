@@ -643,3 +643,33 @@ func FuzzImportConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestImporterExplainsItsColumns(t *testing.T) {
+	const joined = `{preset: kepler, queries: {requests: {query: r, kind: counter}, load: {query: l, kind: gauge, output: load/mean}, share: {query: s, kind: expression}}}`
+	rise := "Σ over series and pairs of successive raw samples of the counter's rise within the step"
+	kWh := ", in joules ÷ 3,600,000"
+	for name, c := range map[string]struct {
+		config, column string
+		want           plugin.Formula
+	}{
+		"energy of a preset":    {joined, "energy", plugin.Formula{Text: rise + kWh, Unit: "kWh", Source: "Prometheus, kepler"}},
+		"under another name":    {`{preset: noether, output: cpu/energy}`, "cpu/energy", plugin.Formula{Text: rise + kWh, Unit: "kWh", Source: "Prometheus, noether"}},
+		"power":                 {`{preset: scaphandre}`, "energy", plugin.Formula{Text: "Σ over series of ∫ power dt within the step, straight lines between raw samples" + kWh, Unit: "kWh", Source: "Prometheus, scaphandre"}},
+		"a counter beside it":   {`{preset: scaphandre, level: node}`, "energy", plugin.Formula{Text: rise + kWh, Unit: "kWh", Source: "Prometheus, scaphandre"}},
+		"a joined counter":      {joined, "requests", plugin.Formula{Text: rise, Source: "Prometheus, r"}},
+		"a joined gauge":        {joined, "load/mean", plugin.Formula{Text: "Σ over series of the mean within the step, straight lines between raw samples", Source: "Prometheus, l"}},
+		"a joined expression":   {joined, "share", plugin.Formula{Text: "value of the query at the end of the step", Source: "Prometheus, s"}},
+		"a label":               {joined, "pod", plugin.Formula{}},
+		"a query's former name": {joined, "load", plugin.Formula{}},
+		"a query of its own":    {`{query: q, kind: counter, output: jobs}`, "jobs", plugin.Formula{Text: rise, Source: "Prometheus, q"}},
+	} {
+		config, err := jsyaml.Parse([]byte(c.config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := promFormula(config.Object(), c.column)
+		if diff := cmp.Diff(c.want, got); diff != "" || ok != (c.want.Text != "") {
+			t.Errorf("%s: %v %s", name, ok, diff)
+		}
+	}
+}
