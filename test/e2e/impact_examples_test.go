@@ -317,6 +317,28 @@ func TestExampleOfKeplerToOtherReceivers(t *testing.T) {
 			t.Errorf("%v\n%s", err, text)
 		}
 	})
+	t.Run("explained", func(t *testing.T) {
+		t.Parallel()
+		// As the documentation shows it.
+		text, err := os.ReadFile("../../docs/impact-kubernetes.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, found := strings.Cut(string(text), "    $ noether impact run -m kepler-sci.yml --dry-run --explain 'tree.children.shop.children.db-0.outputs[0].sci'\n")
+		want, _, ended := strings.Cut(block, "    …\n")
+		if !found || !ended {
+			t.Fatal("the documentation has no such example")
+		}
+		cmd := exec.CommandContext(t.Context(), binary, "impact", "run", "-m", "kepler-sci.yml", "--dry-run", "--explain", "tree.children.shop.children.db-0.outputs[0].sci")
+		cmd.Dir, cmd.Env = examples, []string{reads(prometheus)}
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(out); !strings.HasPrefix(got, strings.ReplaceAll(strings.TrimPrefix(want, "    "), "\n    ", "\n")) {
+			t.Errorf("got\n%s\nthe documentation shows\n%s", got, want)
+		}
+	})
 	t.Run("nowhere", func(t *testing.T) {
 		t.Parallel()
 		r := runManifest(t, example(t, "kepler-sci.yml"), []string{reads(prometheus), "PROMETHEUS_REMOTE_WRITE_URL=http://127.0.0.1:1/api/v1/write"}, "--dry-run")
