@@ -123,7 +123,7 @@ tree: {children: {a: {outputs: [{timestamp: 2024-01-01, duration: 1, carbon: 100
 		},
 		"a place that cannot be written": {"impact run -m demo.yml -o demo.yml/x", 1, "", "noether: WriteFileError: "},
 		"explain a number":               {"impact run -m demo.yml --explain tree.children.child.outputs[0].twice", 0, "tree.children.child.outputs[0].twice = 3", ""},
-		"explain says what it is of":     {"impact run -m demo.yml --explain=tree.children.child.outputs[0].twice", 0, "  from tree.children.child.outputs[0].energy = 1.5, given in the inputs\n", ""},
+		"explain says what it is of":     {"impact run -m demo.yml --explain=tree.children.child.outputs[0].twice", 0, "  from tree.children.child.outputs[0].energy = 1.5 kWh, given in the inputs\n", ""},
 		"explain nothing":                {"impact run -m demo.yml --explain tree.nowhere.x", 2, "", "nowhere"},
 		"explain block":                  {"impact run -m demo.yml --explain", 0, "\nexplain:", "warning: "},
 		"trace":                          {"impact run -m demo.yml --trace", 0, "tree.children.other  compute: double (Coefficient)\n", ""},

@@ -89,6 +89,15 @@ type explainer struct {
 	steps   []ExplainedStep
 }
 
+// parameter tells what the plugins say about a name, or else what everybody knows.
+func (e *explainer) parameter(name string) plugin.Parameter {
+	p, ok := e.known[name]
+	if !ok {
+		p, _ = plugin.WellKnown(name)
+	}
+	return p
+}
+
 func (e *explainer) learn(lists ...[]plugin.Parameter) {
 	for _, p := range slices.Concat(lists...) {
 		e.known[p.Name] = p
@@ -191,7 +200,7 @@ func keysOf(o *value.Object) []string {
 }
 
 func (e *explainer) input(p place) ExplainedInput {
-	return ExplainedInput{Path: p.String(), Value: p.at().Get(p.name), Unit: e.known[p.name].Unit}
+	return ExplainedInput{Path: p.String(), Value: p.at().Get(p.name), Unit: e.parameter(p.name).Unit}
 }
 
 // explain appends the step of p and of what it was made of.
@@ -201,19 +210,19 @@ func (e *explainer) explain(p place) {
 		return
 	}
 	e.seen[key] = true
-	s := ExplainedStep{Path: p.String(), Value: p.at().Get(p.name), Unit: e.known[p.name].Unit}
+	s := ExplainedStep{Path: p.String(), Value: p.at().Get(p.name), Unit: e.parameter(p.name).Unit}
 	children := p.node.Get("children").Object()
 	var next []place
 	switch {
 	case p.part == periodKey:
 		next = e.period(p, children, &s)
 	case p.part == "aggregated":
-		s.Origin, s.Formula = FromTime, folding(e.known[p.name].Time, "rows")
+		s.Origin, s.Formula = FromTime, folding(e.parameter(p.name).Time, "rows")
 		for i := range p.node.Get("outputs").Items() {
 			next = append(next, p.to("outputs", i, p.name))
 		}
 	case p.part == "outputs" && children.Len() > 0:
-		s.Origin, s.Formula = FromComponents, folding(e.known[p.name].Component, "components")
+		s.Origin, s.Formula = FromComponents, folding(e.parameter(p.name).Component, "components")
 		for name, child := range children.All() {
 			c := p.child(name, child.Object())
 			if c.row = c.sameTime(p.at()); c.row >= 0 && c.at().Has(p.name) {
