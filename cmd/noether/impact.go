@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"noether/internal/impact/builtin"
 	"noether/internal/impact/fault"
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/plugin"
@@ -132,17 +133,17 @@ func webClient(timeout time.Duration) *http.Client {
 
 // fetch opens a file of the web. Reading more than limit bytes is an error.
 func fetch(ctx context.Context, client *http.Client, address string, limit int64) (io.ReadCloser, error) {
-	shown := address
-	if u, err := url.Parse(address); err == nil {
-		shown = u.Redacted()
-	}
+	shown := builtin.ShownURL(address)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", shown, err)
+		return nil, fmt.Errorf("get %s: it is no address", shown)
 	}
 	reply, err := client.Do(req)
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return nil, fmt.Errorf("get %s: %w", shown, u.Err) // u has the whole address in it
+	}
 	if err != nil {
-		return nil, err // says method and address, without a password
+		return nil, err
 	}
 	if reply.StatusCode != http.StatusOK {
 		_ = reply.Body.Close()

@@ -132,7 +132,11 @@ func (o *checkOptions) one(ctx context.Context, p *process, name string) (bool, 
 			return false, err
 		}
 	}
-	_, err = fmt.Fprintf(p.stdout, "✖ if-check could not verify %s. The re-executed file does not match the original.\n\n%v\n\n", base, err)
+	why := "The re-executed file does not match the original."
+	if !o.compat {
+		why = "It could not be computed again."
+	}
+	_, err = fmt.Fprintf(p.stdout, "✖ if-check could not verify %s. %s\n\n%v\n\n", base, why, err)
 	return false, err
 }
 

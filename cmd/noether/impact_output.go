@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"noether/internal/impact/fault"
 )
 
 // outputFile is a file that exists whole or not at all: it is written beside
@@ -59,6 +61,19 @@ func (p *process) createOutput(path string) (*outputFile, error) {
 	return o, nil
 }
 
+// openOutput begins to write the file that -o names; compat finds it as the
+// Impact Framework does.
+func (p *process) openOutput(name string, compat bool) (*outputFile, error) {
+	path, err := outputPath(name, compat)
+	if err == nil {
+		var file *outputFile
+		if file, err = p.createOutput(path); err == nil {
+			return file, nil
+		}
+	}
+	return nil, &fault.Error{Class: fault.WriteFile, Message: err.Error(), Cause: err}
+}
+
 // Commit lets write fill the file, makes sure that it is on the disk and puts it
 // in its place.
 func (o *outputFile) Commit(write func(io.Writer) error) error {
@@ -69,18 +84,20 @@ func (o *outputFile) Commit(write func(io.Writer) error) error {
 		}
 		return err
 	}
+	temp := o.temp.Name()
 	err = errors.Join(err, o.temp.Sync(), o.temp.Close())
+	o.temp = nil
 	if err == nil {
-		err = os.Rename(o.temp.Name(), o.path)
+		err = os.Rename(temp, o.path)
 	}
 	if err != nil {
-		_ = os.Remove(o.temp.Name())
+		_ = os.Remove(temp)
 		return fmt.Errorf("write %s: %w", o.path, err)
 	}
 	return nil
 }
 
-// Abort leaves everything as it was.
+// Abort leaves everything as it was, unless Commit came first.
 func (o *outputFile) Abort() {
 	if o == nil || o.temp == nil {
 		return

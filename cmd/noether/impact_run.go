@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"noether/internal/impact"
 	"noether/internal/impact/builtin"
@@ -32,7 +32,30 @@ type runOptions struct {
 }
 
 // nothing is what a flag with an optional value has when it was given without one.
-const nothing = "*"
+const nothing = "true"
+
+// optionalText is the value of a flag that can be given without one. To pflag it
+// is a bool, because what help prints for other types, [="true"], reads badly.
+type optionalText struct{ text *string }
+
+func (o optionalText) String() string {
+	if o.text == nil {
+		return ""
+	}
+	return *o.text
+}
+
+func (o optionalText) Set(s string) error {
+	*o.text = s
+	return nil
+}
+
+func (o optionalText) Type() string { return "bool" }
+
+func optional(f *pflag.FlagSet, text *string, name, usage string) {
+	f.Var(optionalText{text}, name, usage)
+	f.Lookup(name).NoOptDefVal = nothing
+}
 
 func newImpactRun(p *process) *cobra.Command {
 	o := &runOptions{program: "noether", args: append([]string{}, p.args...)}
@@ -81,10 +104,8 @@ what each plugin added, changed and dropped. Both print instead of the manifest.
 	f.BoolVar(&o.observe, "observe", false, "run the observe phase; without any of the three all run")
 	f.BoolVar(&o.regroup, "regroup", false, "run the regroup phase")
 	f.BoolVar(&o.compute, "compute", false, "run the compute phase")
-	f.StringVar(&o.explain, "explain", "", "print where the number at `PATH` comes from; without it, write the explain block")
-	f.Lookup("explain").NoOptDefVal = nothing
-	f.StringVar(&o.trace, "trace", "", "print what each plugin does to each observation, of one `COMPONENT` or of all")
-	f.Lookup("trace").NoOptDefVal = nothing
+	optional(f, &o.explain, "explain", "print where the number at `[PATH]` comes from; without it, write the explain block")
+	optional(f, &o.trace, "trace", "print what each plugin does to each observation, of one `[COMPONENT]` or of all")
 	f.BoolVar(&o.compat, "compat", false, "be the Impact Framework 1.1.0, its wrong answers and exit codes included")
 	o.reach.register(cmd)
 	return cmd
@@ -107,7 +128,7 @@ func runManifest(ctx context.Context, p *process, o *runOptions) error {
 	return nil
 }
 
-func (o *runOptions) run(ctx context.Context, p *process, c *console) (err error) {
+func (o *runOptions) run(ctx context.Context, p *process, c *console) error {
 	switch {
 	case o.manifest == "":
 		return fault.New(fault.CLISourceFile, "Manifest is missing.")
@@ -126,18 +147,10 @@ func (o *runOptions) run(ctx context.Context, p *process, c *console) (err error
 	d := dialect(o.compat)
 	var file *outputFile
 	if o.output != "" {
-		path, err := outputPath(o.output, !d.OutputPath)
-		if err == nil {
-			file, err = p.createOutput(path)
+		if file, err = p.openOutput(o.output, !d.OutputPath); err != nil {
+			return err
 		}
-		if err != nil {
-			return &fault.Error{Class: fault.WriteFile, Message: err.Error(), Cause: err}
-		}
-		defer func() {
-			if err != nil {
-				file.Abort()
-			}
-		}()
+		defer file.Abort() // does nothing after Commit
 	}
 	options := impact.Options{
 		Env: p.pluginEnv(d, &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
@@ -145,7 +158,10 @@ func (o *runOptions) run(ctx context.Context, p *process, c *console) (err error
 		Command: commandLine(o.program, o.args), Environment: environment("/", time.Now()), Progress: c.Progress,
 	}
 	if o.trace != "" {
-		options.Trace = &impact.Trace{Child: strings.TrimPrefix(o.trace, nothing)}
+		options.Trace = &impact.Trace{}
+		if o.trace != nothing {
+			options.Trace.Child = o.trace
+		}
 	}
 	c.Debug("Computing")
 	outcome := impact.Run(ctx, manifest, options)
@@ -193,6 +209,9 @@ func failures(outcome *impact.Outcome) error {
 func (o *runOptions) print(p *process, outcome *impact.Outcome, options *impact.Options) error {
 	switch {
 	case o.trace != "":
+		if len(options.Trace.Steps) == 0 && options.Trace.Child != "" {
+			return &exitError{exitUsage, fmt.Errorf("trace %q: no plugin ran at a component of that name or below it: name it as in the tree, shop, or by its path, shop.pod-1", options.Trace.Child)}
+		}
 		return buffered(p.stdout, options.Trace.WriteText)
 	case o.explain != "" && o.explain != nothing:
 		return o.printExplanation(p, outcome)

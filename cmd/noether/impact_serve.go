@@ -31,9 +31,14 @@ type serveOptions struct {
 	disabled               string
 	allowNetwork, compat   bool
 	maxBody, concurrency   int
+	maxRows                int // made by the plugins of one run
 	runTimeout, webTimeout time.Duration
 	debug                  bool
 }
+
+// defaultMaxRows keeps a short manifest from taking gigabytes: a row takes up to
+// half a kilobyte.
+const defaultMaxRows = 1_000_000
 
 func newImpactServe(p *process) *cobra.Command {
 	o := &serveOptions{}
@@ -69,6 +74,7 @@ host can reach. Nothing is published and no file is read or written even then.`,
 	f.BoolVar(&o.allowNetwork, "allow-network", false, "let manifests use methods that ask the network")
 	f.IntVar(&o.maxBody, "max-body", 16, "largest manifest, in MiB")
 	f.IntVar(&o.concurrency, "max-runs", runtime.NumCPU(), "runs at a time")
+	f.IntVar(&o.maxRows, "max-rows", defaultMaxRows, "most observations that the plugins of one run may make")
 	f.DurationVar(&o.runTimeout, "run-timeout", 5*time.Minute, "longest time for one run")
 	f.DurationVar(&o.webTimeout, "timeout", defaultTimeout, "longest time for one request of a plugin")
 	f.BoolVar(&o.compat, "compat", false, "run as the Impact Framework 1.1.0 does, its wrong answers included")
@@ -78,7 +84,7 @@ host can reach. Nothing is published and no file is read or written even then.`,
 
 func aliasServe(ctx context.Context, p *process, a *aliasArgs) error {
 	o := &serveOptions{
-		port: "3000", host: "127.0.0.1", disabled: a.get("disabledPlugins"), compat: true, maxBody: 16, concurrency: runtime.NumCPU(),
+		port: "3000", host: "127.0.0.1", disabled: a.get("disabledPlugins"), compat: true, maxBody: 16, maxRows: defaultMaxRows, concurrency: runtime.NumCPU(),
 		runTimeout: 5 * time.Minute, webTimeout: defaultTimeout, debug: a.set["debug"],
 	}
 	if port := a.get("port"); port != "" {
@@ -92,8 +98,8 @@ func aliasServe(ctx context.Context, p *process, a *aliasArgs) error {
 
 // runServe listens until ctx is done or the process is told to stop.
 func runServe(ctx context.Context, p *process, o *serveOptions) error {
-	if o.maxBody < 1 || o.concurrency < 1 || o.runTimeout <= 0 {
-		return &exitError{exitUsage, errors.New("--max-body, --max-runs and --run-timeout must be above 0")}
+	if o.maxBody < 1 || o.concurrency < 1 || o.maxRows < 1 || o.runTimeout <= 0 {
+		return &exitError{exitUsage, errors.New("--max-body, --max-runs, --max-rows and --run-timeout must be above 0")}
 	}
 	methods, err := o.methods()
 	if err != nil {
@@ -162,6 +168,7 @@ func (o *serveOptions) env(p *process, log *slog.Logger) *plugin.Env {
 		}
 		return open(ctx, name)
 	}
+	env.MaxRows = o.maxRows
 	env.Getenv = func(string) string { return "" }
 	return env
 }

@@ -127,6 +127,10 @@ tree: {children: {a: {outputs: [{timestamp: 2024-01-01, duration: 1, carbon: 100
 		"explain nothing":                {"impact run -m demo.yml --explain tree.nowhere.x", 2, "", "nowhere"},
 		"explain block":                  {"impact run -m demo.yml --explain", 0, "\nexplain:", "warning: "},
 		"trace":                          {"impact run -m demo.yml --trace", 0, "tree.children.other  compute: double (Coefficient)\n", ""},
+		"trace of what is not there":     {"impact run -m demo.yml --trace nobody", 2, "", `trace "nobody": no plugin ran at a component of that name`},
+		"a limit without its sign":       {"impact diff -s base.yaml -t more.yaml --fail-above 5", 2, "", "--fail-above 5 is 500%: write 5% if that is what you mean"},
+		"a table of what is not there":   {"impact csv -m base.yaml -p carbn", 1, "", "tabulate carbn: no output has it: did you mean carbon?; there are duration, carbon, sci\n"},
+		"a table with one column absent": {"if-csv -m base.yaml -p carbn", 0, "tree.children.a.carbn,\n", ""},
 		"trace one":                      {"impact run -m demo.yml --trace child", 0, "+ twice = 4\n", ""},
 
 		"alias":                        {"if-run -m demo.yml", 0, "# start\nname: demo\n", ""},
@@ -261,6 +265,22 @@ func piped(t *testing.T, stdin string, args ...string) (code int, stdout, stderr
 	return code, out.String(), errs.String()
 }
 
+// A run that is stopped leaves the earlier output as it was, and nothing beside it.
+func TestInterruptedRunLeavesNothing(t *testing.T) {
+	for _, flags := range []string{"", " --compat"} {
+		inDir(t, map[string]string{"demo.yml": demo, "out.yaml": "earlier\n"})
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		code, _, stderr := noether(ctx, strings.Fields("impact run -m demo.yml -o out.yaml"+flags)...)
+		if code != 1 || !strings.Contains(stderr, "run demo.yml: interrupted") {
+			t.Errorf("%s: exit %d: %s", flags, code, stderr)
+		}
+		if got := listing(t); got != "demo.yml out.yaml" || read(t, "out.yaml") != "earlier\n" {
+			t.Errorf("%s: there are %s", flags, got)
+		}
+	}
+}
+
 func TestPipes(t *testing.T) {
 	inDir(t, nil)
 	code, output, stderr := piped(t, demo, "impact", "run", "-m", "-")
@@ -292,6 +312,16 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	got := commandLine("noether", []string{"impact", "run", "-m", "https://user:secret@host/x", "--x=http://u:secret@h"})
 	if strings.Contains(got, "secret") || !strings.Contains(got, "impact run -m https://user:") {
 		t.Error(got)
+	}
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	file := strings.Replace(server.URL, "://", "://user:secret@", 1) + "/x.csv?sig=secret"
+	inDir(t, map[string]string{"m.yml": strings.NewReplacer("Coefficient", "CSVImport", "{input-parameter: energy, coefficient: 2, output-parameter: twice}", "{filepath: '"+file+"', output: '*'}").Replace(demo)})
+	for _, flags := range []string{"", " --compat"} {
+		code, stdout, stderr := noether(t.Context(), strings.Fields("impact run -n -m m.yml"+flags)...)
+		if all := stdout + stderr; code == 0 && flags == "" || strings.Contains(all, "secret") || !strings.Contains(all, "/x.csv?***") {
+			t.Error(code, all)
+		}
 	}
 }
 

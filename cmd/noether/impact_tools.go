@@ -176,6 +176,8 @@ func share(s string) (float64, error) {
 	}
 	if isPercent {
 		f /= 100
+	} else if f > 1 {
+		return 0, &exitError{exitUsage, fmt.Errorf("--fail-above %s is %s00%%: write %[1]s%% if that is what you mean", s, digits)}
 	}
 	return f, nil
 }

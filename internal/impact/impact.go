@@ -66,6 +66,7 @@ type Failure struct {
 // the reference's dialect asks for: lists in a plugin's config may be sorted in
 // place by the plugin. The output shares values with the manifest.
 func Run(ctx context.Context, manifest value.Value, o Options) *Outcome {
+	o.Env = o.Env.ForRun()
 	all := !o.Observe && !o.Regroup && !o.Compute
 	if all {
 		o.Observe, o.Regroup, o.Compute = true, true, true

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,11 +80,25 @@ func readAll(ctx context.Context, env *plugin.Env, name string) ([]byte, error) 
 	return src, nil
 }
 
+// ShownURL returns an address as messages may have it: without what may be a
+// secret in it, a password or the parameters of a signed or tokened query.
+func ShownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "***"
+	}
+	u.Fragment = ""
+	return u.Redacted()
+}
+
 // unreadable words why a file or URL could not be read. Node's words are used
 // where the reference prints them: they are part of recorded outputs.
 func unreadable(name string, err error) error {
 	if isURL(name) {
-		return &fault.Error{Class: fault.FetchingFile, Message: fmt.Sprintf("Failed fetching the file: %s. \n%v", name, err), Cause: err}
+		return &fault.Error{Class: fault.FetchingFile, Message: fmt.Sprintf("Failed fetching the file: %s. \n%v", ShownURL(name), err), Cause: err}
 	}
 	var why string
 	switch pe := (*fs.PathError)(nil); {

@@ -3,6 +3,8 @@ package builtin
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,6 +34,9 @@ func TestInterpolation(t *testing.T) {
 		{"less than nothing", `method: linear, x: [-5, 10], y: [1, 2]`, `u: -1`, tooSmall, tooSmall + " (inputs[0])"},
 		{"more x than y", `x: [5, 10, 20], y: [1, 2]`, `u: 11`, "InputValidationError: The length of `x` and `y` should be equal", ""},
 		{"one point", `x: [5], y: [1]`, `u: 5`, "InputValidationError: the length of the input arrays must be greater than 1", ""},
+		{"a curve that is endless", `x: [0, 10], y: [0, .inf]`, `u: 5`, "Infinity", "InvalidInputError: compute \"o\" of inputs[0]: the result is Infinity; check its inputs for zeros and for numbers that are too large"},
+		{"many points, straight", `x: ` + counted(2001) + `, y: ` + counted(2001), `u: 1500.5`, "1500.5", ""},
+		{"many points, curved", `method: spline, x: ` + counted(2001) + `, y: ` + counted(2001), `u: 1500.5`, "ConfigError: Laying a spline through 2001 points: more than 2000; use method linear", ""},
 		{"a point twice", `method: linear, x: [0, 5, 5], y: [1, 2, 3]`, `u: 5`, "3", "InputValidationError: `x` holds 5 twice: the curve has no single value there; keep one of the two points"},
 	}
 	for _, tt := range tests {
@@ -54,6 +59,15 @@ func TestInterpolation(t *testing.T) {
 			}
 		})
 	}
+}
+
+// counted returns a YAML list of the first n whole numbers.
+func counted(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = strconv.Itoa(i)
+	}
+	return "[" + strings.Join(list, ", ") + "]"
 }
 
 // TestCurvesMeetTheirPoints checks what every curve promises whatever its formula.

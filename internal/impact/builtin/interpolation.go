@@ -67,6 +67,10 @@ config:
 	}
 }
 
+// maxCurved bounds the points of splines and polynomials, whose cost grows with
+// their square, for memory and for each row.
+const maxCurved = 2000
+
 // curveConfig checks the configuration and sorts the points: together, or in
 // the reference's dialect x and y each for itself, in the manifest's own lists.
 func curveConfig(config *value.Object, m *plugin.Method, d *plugin.Dialect) (*value.Object, error) {
@@ -86,6 +90,11 @@ func curveConfig(config *value.Object, m *plugin.Method, d *plugin.Dialect) (*va
 	checked, issues := m.Config.Parse(config.Value(), nil)
 	if issues != nil {
 		return nil, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
+	}
+	if n := len(checked.Object().Get("x").Items()); n > maxCurved {
+		if method := checked.Object().Get("method").Str(); method == "spline" || method == "polynomial" {
+			return nil, fault.New(fault.Config, "Laying a %s through %d points: more than %d; use method linear", method, n, maxCurved)
+		}
 	}
 	if d.PairedPoints {
 		x, y := checked.Object().Get("x").Items(), checked.Object().Get("y").Items()
@@ -161,7 +170,11 @@ func interpolate(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 			return nil, fault.New(fault.InputValidation, "%s. Observation %d: %s is not within %s and %s",
 				outOfRange, i, value.FormatNumber(t), value.FormatNumber(x[0].Num()), value.FormatNumber(x[len(x)-1].Num()))
 		}
-		row.Set(out, value.Of(at(t)))
+		w, err := c.Finite(i, out, at(t))
+		if err != nil {
+			return nil, err
+		}
+		row.Set(out, w)
 	}
 	return c.Rows, nil
 }

@@ -76,7 +76,7 @@ func mock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 		return nil, fault.New(fault.Config, "Config is not provided.")
 	}
 	components := c.Config.Get("components").Items()
-	starts, err := mockStarts(c.Config, len(components), d)
+	starts, err := mockStarts(c.Config, len(components), c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,8 @@ func randomIntegers(config *value.Object, d *plugin.Dialect) ([]randomInteger, e
 }
 
 // mockStarts returns the starts of the observations in milliseconds since 1970.
-func mockStarts(config *value.Object, components int, d *plugin.Dialect) ([]float64, error) {
+func mockStarts(config *value.Object, components int, env *plugin.Env) ([]float64, error) {
+	d := &env.Dialect
 	var bounds [2]float64
 	for i, key := range []string{"timestamp-from", "timestamp-to"} {
 		s := config.Get(key).Str()
@@ -156,7 +157,9 @@ func mockStarts(config *value.Object, components int, d *plugin.Dialect) ([]floa
 		return nil, fault.New(fault.Config, "`timestamp-from` should be lower than `timestamp-to`")
 	}
 	if n := (to - from) / step * float64(components); n > maxMock {
-		return nil, fault.New(fault.Range, "Making %.0f observations: more than %d do not fit; raise `duration` or shorten the time", n, maxMock)
+		return nil, fault.New(fault.Config, "Making %.0f observations: more than %d do not fit; raise `duration` or shorten the time", n, maxMock)
+	} else if err := env.Room(n); err != nil {
+		return nil, err
 	}
 	var starts []float64
 	if d.MockZero {

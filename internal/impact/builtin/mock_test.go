@@ -38,7 +38,7 @@ func TestMockObservations(t *testing.T) {
 		},
 		{"end before start", config("'2024-01-02'", "'2024-01-01'", "{}"), "[]\n", "ConfigError: `timestamp-from` should be lower than `timestamp-to`"},
 		{
-			"too many", config("'0001-01-01'", "'9999-01-01'", "{}"), "RangeError: Making 10516878720 observations: more than 10000000 do not fit; raise `duration` or shorten the time", "",
+			"too many", config("'0001-01-01'", "'9999-01-01'", "{}"), "ConfigError: Making 10516878720 observations: more than 10000000 do not fit; raise `duration` or shorten the time", "",
 		},
 	}
 	for _, tt := range tests {

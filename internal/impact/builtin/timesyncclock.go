@@ -46,7 +46,7 @@ type clock struct {
 }
 
 func byClock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
-	g, err := newClock(c.Config)
+	g, err := newClock(c.Config, c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func byClock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 	return g.rows(), nil
 }
 
-func newClock(config *value.Object) (*clock, error) {
+func newClock(config *value.Object, env *plugin.Env) (*clock, error) {
 	g := &clock{step: float64(config.Get("interval").Num() * 1000)}
 	g.start, _ = instantMS(config.Get("start-time"))
 	g.end, _ = instantMS(config.Get("end-time"))
@@ -89,6 +89,9 @@ func newClock(config *value.Object) (*clock, error) {
 	n := math.Ceil((g.end - g.start) / g.step)
 	if n > maxSlots {
 		return nil, fault.New(fault.Config, "Making %.0f slots: more than %d; raise `interval` or shorten the window", n, maxSlots)
+	}
+	if err := env.Room(n); err != nil {
+		return nil, err
 	}
 	g.n = int(n)
 	g.covered = make([]float64, g.n)

@@ -231,6 +231,9 @@ func (s *slicer) fold(ctx context.Context, interval float64) ([]*value.Object, e
 	if float64(total)/per > maxSlots {
 		return nil, fault.New(fault.Range, "Making slots: more than %d; raise `interval`", maxSlots)
 	}
+	if err := s.c.Env.Room(float64(total) / per); err != nil {
+		return nil, err
+	}
 	var rows []*value.Object
 	at, used := 0, 0 // the run and how many of its slices are used
 	for f := 0; ; f++ {

@@ -8,8 +8,10 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
+	"noether/internal/impact/fault"
 	"noether/internal/impact/schema"
 	"noether/internal/impact/value"
 )
@@ -139,6 +141,26 @@ type Env struct {
 	Warn func(format string, args ...any)
 	// Random returns a number in [0, 1).
 	Random func() float64
+	// MaxRows bounds the rows that the plugins of one run make, all components
+	// together; 0 leaves each plugin its own bound at each component.
+	MaxRows int
+
+	made *atomic.Int64 // rows made in this run
+}
+
+// ForRun returns an Env for one run, which counts the rows made in it.
+func (e *Env) ForRun() *Env {
+	run := *e
+	run.made = &atomic.Int64{}
+	return &run
+}
+
+// Room reports whether n more rows may be made, and takes the room for them.
+func (e *Env) Room(n float64) error {
+	if e.MaxRows > 0 && e.made != nil && !(n <= float64(e.MaxRows) && e.made.Add(int64(n)) <= int64(e.MaxRows)) {
+		return fault.New(fault.Config, "Making %.0f observations: this run may make no more than %d", n, e.MaxRows)
+	}
+	return nil
 }
 
 // Method declares one kind of plugin. The table of all methods is the builtin

@@ -47,15 +47,21 @@ type Options struct {
 // patience is how long a request waits for others to end.
 const patience = time.Second
 
+// requestsPerRun is how many requests may be under way for each run at a time: a
+// client that sends or reads slowly holds one of these and no run.
+const requestsPerRun = 16
+
 // server is the handler. Safe for concurrent use.
 type server struct {
-	o     Options
-	slots chan struct{}
+	o        Options
+	slots    chan struct{} // runs
+	admitted chan struct{} // requests, whose bodies and answers may be slow
 }
 
 // New returns the handler.
 func New(o Options) http.Handler {
-	s := &server{o: o, slots: make(chan struct{}, max(o.Concurrency, 1))}
+	n := max(o.Concurrency, 1)
+	s := &server{o: o, slots: make(chan struct{}, n), admitted: make(chan struct{}, n*requestsPerRun)}
 	// A run stays in the request's goroutine, so that whatever happens in it is
 	// the matter of this request alone.
 	env := *o.Env
@@ -103,29 +109,20 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.Timeout)
 	defer cancel()
-	wait, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-wait.Done():
-		w.Header().Set("Retry-After", "1")
-		s.fail(w, http.StatusServiceUnavailable, failed{"Too many runs", fmt.Sprintf("%d manifests are being run", cap(s.slots))})
+	leave := s.enter(ctx, w, s.admitted)
+	if leave == nil {
 		return
 	}
-	manifest, isJSON, ok := s.manifest(w, r)
+	defer leave()
+	body, ok := s.body(w, r)
 	if !ok {
 		return
 	}
-	start := s.o.Env.Now()
-	query := r.URL.Query()
-	set := func(name string) bool { return query.Get(name) == "true" }
-	outcome := impact.Run(ctx, manifest, impact.Options{
-		Env: s.o.Env, Methods: s.o.Methods, Command: s.o.Command, Environment: s.o.Environment(),
-		Observe: set("observe"), Regroup: set("regroup"), Compute: set("compute"),
-	})
+	outcome, isJSON, ok := s.compute(ctx, w, r, body)
+	if !ok {
+		return
+	}
 	status := statusOf(ctx, outcome.Err)
-	s.o.Log.InfoContext(r.Context(), "ran a manifest", slog.Int("status", status), slog.Duration("duration", s.o.Env.Now().Sub(start)))
 	switch {
 	case r.Context().Err() != nil:
 		return // nobody waits for it
@@ -137,6 +134,44 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, status, wantsJSON(r.Header.Get("Accept"), isJSON), outcome.Output)
+}
+
+// enter takes a place in room and returns how to leave it, or answers that there
+// is none and returns nil.
+func (s *server) enter(ctx context.Context, w http.ResponseWriter, room chan struct{}) (leave func()) {
+	wait, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	select {
+	case room <- struct{}{}:
+		return func() { <-room }
+	case <-wait.Done():
+		w.Header().Set("Retry-After", "1")
+		s.fail(w, http.StatusServiceUnavailable, failed{"Too many runs", fmt.Sprintf("%d manifests are being run", cap(s.slots))})
+		return nil
+	}
+}
+
+// compute parses a body and runs the manifest in it when it is its turn; if ok
+// is false the answer has been given.
+func (s *server) compute(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte) (outcome *impact.Outcome, isJSON, ok bool) {
+	leave := s.enter(ctx, w, s.slots)
+	if leave == nil {
+		return nil, false, false
+	}
+	defer leave()
+	manifest, isJSON, ok := s.manifest(w, r, body)
+	if !ok {
+		return nil, false, false
+	}
+	start := s.o.Env.Now()
+	query := r.URL.Query()
+	set := func(name string) bool { return query.Get(name) == "true" }
+	outcome = impact.Run(ctx, manifest, impact.Options{
+		Env: s.o.Env, Methods: s.o.Methods, Command: s.o.Command, Environment: s.o.Environment(),
+		Observe: set("observe"), Regroup: set("regroup"), Compute: set("compute"),
+	})
+	s.o.Log.InfoContext(r.Context(), "ran a manifest", slog.Int("status", statusOf(ctx, outcome.Err)), slog.Duration("duration", s.o.Env.Now().Sub(start)))
+	return outcome, isJSON, true
 }
 
 // statusOf returns the status for a run: 400 for what the framework's own
@@ -161,17 +196,23 @@ func detail(err error) string {
 	return err.Error()
 }
 
-// manifest reads the request's body; if ok is false the answer has been given.
-func (s *server) manifest(w http.ResponseWriter, r *http.Request) (v value.Value, isJSON, ok bool) {
+// body reads the request's body; if ok is false the answer has been given.
+func (s *server) body(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.o.MaxBody))
 	if large, is := errors.AsType[*http.MaxBytesError](err); is {
 		s.fail(w, http.StatusRequestEntityTooLarge, failed{"request entity too large", fmt.Sprintf("a manifest may have %d bytes here", large.Limit)})
-		return v, false, false
+		return nil, false
 	}
 	if err != nil {
 		s.fail(w, http.StatusBadRequest, failed{Error: "the request's body ended early"})
-		return v, false, false
+		return nil, false
 	}
+	return body, true
+}
+
+// manifest parses the request's body; if ok is false the answer has been given.
+func (s *server) manifest(w http.ResponseWriter, r *http.Request, body []byte) (v value.Value, isJSON, ok bool) {
+	var err error
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what cannot be read is no known kind
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:

@@ -119,6 +119,69 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A client that sends slowly keeps no other from running.
+func TestSlowClientsHoldNoRun(t *testing.T) {
+	server := httptest.NewServer(handler(time.Minute))
+	defer server.Close()
+	body, slow := io.Pipe()
+	waiting := make(chan error, 1)
+	go func() {
+		reply, err := http.Post(server.URL+"/v1/run", "application/yaml", body) //nolint:noctx // ended by the pipe
+		if err == nil {
+			err = reply.Body.Close()
+		}
+		waiting <- err
+	}()
+	if _, err := io.WriteString(slow, "name: "); err != nil { // returns when the client sends it
+		t.Fatal(err)
+	}
+	for range 3 {
+		if code, _, answer := post(t, handlerOf(server), "", "application/yaml", "", manifest); code != http.StatusOK {
+			t.Errorf("%d %s", code, answer)
+		}
+	}
+	if err := slow.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+}
+
+// handlerOf returns the handler that a server runs.
+func handlerOf(s *httptest.Server) http.Handler { return s.Config.Handler }
+
+// What a short manifest may take of the host's memory is bounded for all its components together.
+func TestRowsAreBounded(t *testing.T) {
+	mock := `name: many
+initialize:
+  plugins:
+    up:
+      path: builtin
+      method: MockObservations
+      config: {timestamp-from: '2024-01-01', timestamp-to: '2024-01-02', duration: 60, components: [{}], generators: {common: {x: 1}, randint: {}}}
+tree:
+  pipeline: {compute: [up]}
+  children: {a: {}, b: {}}
+`
+	for _, c := range []struct {
+		most, code int
+		answer     string
+	}{{2880, 200, "status: success"}, {2879, 400, "this run may make no more than 2879"}, {0, 200, "status: success"}} {
+		h := serve.New(serve.Options{
+			Env:     &plugin.Env{Dialect: plugin.Noether(), Now: time.Now, Warn: func(string, ...any) {}, MaxRows: c.most, Random: func() float64 { return 0 }},
+			Methods: builtin.Methods(), Environment: func() *value.Object { return value.NewObject(0) },
+			MaxBody: 64 << 10, Concurrency: 1, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler),
+		})
+		for range 2 { // each run has room of its own
+			code, _, answer := post(t, h, "", "application/yaml", "", mock)
+			if flat := strings.Join(strings.Fields(answer), " "); code != c.code || !strings.Contains(flat, c.answer) {
+				t.Errorf("%d rows: %d %.600s", c.most, code, flat)
+			}
+		}
+	}
+}
+
 func jsonManifest(t *testing.T) string {
 	t.Helper()
 	v, err := jsyaml.Parse([]byte(manifest))

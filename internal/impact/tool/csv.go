@@ -2,12 +2,15 @@ package tool
 
 import (
 	"encoding/csv"
+	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/jsyaml"
+	"noether/internal/impact/plugin"
 	"noether/internal/impact/value"
 )
 
@@ -35,6 +38,11 @@ func WriteCSV(w io.Writer, manifest value.Value, o CSVOptions) error {
 		return fault.New(fault.ManifestValidation, "Manifest outputs are not available!")
 	}
 	params := expand(nodes, o.Params)
+	if !o.Reference {
+		if err := known(params, expand(nodes, []string{"*"})); err != nil {
+			return err
+		}
+	}
 	out := csv.NewWriter(w)
 	if o.Long {
 		long(out, nodes, params)
@@ -43,6 +51,21 @@ func WriteCSV(w io.Writer, manifest value.Value, o CSVOptions) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// known refuses parameters that no output has: a table without a value hides a typing error.
+func known(params, have []string) error {
+	for _, p := range params {
+		if p == "timestamp" || slices.Contains(have, p) {
+			continue
+		}
+		hint := ""
+		if best := plugin.Closest(p, have); best != "" {
+			hint = fmt.Sprintf(": did you mean %s?", best)
+		}
+		return fmt.Errorf("tabulate %s: no output has it%s; there are %s", p, hint, strings.Join(have, ", "))
+	}
+	return nil
 }
 
 // expand replaces "*" by every parameter of the nodes, in the order in which they are met.
