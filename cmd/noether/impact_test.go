@@ -265,6 +265,38 @@ func piped(t *testing.T, stdin string, args ...string) (code int, stdout, stderr
 	return code, out.String(), errs.String()
 }
 
+// Two scores of one component, and a component beside it that has no carbon: the
+// plugin's output goes below its mapped name though the row has one of the plugin's.
+func TestTwoScores(t *testing.T) {
+	inDir(t, map[string]string{"two.yml": `name: two
+initialize:
+  plugins:
+    by-request: {path: builtin, method: Sci, config: {functional-unit: requests}}
+    by-user: {path: builtin, method: Sci, mapping: {sci: sci-users}, config: {functional-unit: users}}
+    total: {path: builtin, method: Sum, config: {input-parameters: [carbon-operational], output-parameter: total}}
+tree:
+  children:
+    shop:
+      pipeline: {compute: [by-request, by-user]}
+      inputs: [{timestamp: 2024-01-01T00:00:00Z, duration: 60, carbon: 9, requests: 2, users: 3}]
+    network:
+      pipeline: {compute: [total]}
+      inputs: [{timestamp: 2024-01-01T00:00:00Z, duration: 60, carbon-operational: 9}]
+`, "phase.yml": strings.Replace(demo, "compute:", "comput:", 1)})
+	for args, want := range map[string]string{
+		"-m two.yml": "          sci: 4.5\n          sci-users: 3\n",
+		"-m two.yml --explain tree.children.shop.outputs[0].sci":       "made by by-request (Sci)\n  formula: carbon ÷ requests",
+		"-m two.yml --explain tree.children.shop.outputs[0].sci-users": "made by by-user (Sci)\n  formula: carbon ÷ users",
+		"-n -m two.yml":   "tree: the SCI of the period leaves out what has no carbon in its outputs: tree.children.network\n",
+		"-m two.yml -n":   "tree.children.shop: scores are per requests and per users: the SCI of the period is per users, the last\n",
+		"-n -m phase.yml": `tree.children.child.pipeline has none of the phases observe, regroup, compute: comput is none: did you mean "compute"?`,
+	} {
+		if _, stdout, stderr := noether(t.Context(), append([]string{"impact", "run"}, strings.Fields(args)...)...); !strings.Contains(stdout+stderr, want) {
+			t.Errorf("%s: %s\n%s\nwant %s", args, stdout, stderr, want)
+		}
+	}
+}
+
 // A run that is stopped leaves the earlier output as it was, and nothing beside it.
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	for _, flags := range []string{"", " --compat"} {

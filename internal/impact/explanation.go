@@ -343,7 +343,11 @@ func (e *explainer) computed(p place, s *ExplainedStep) []place {
 		if in == nil || in.method.Formula == nil {
 			continue
 		}
-		f, ok := in.method.Formula(in.config(), in.unmapped(p.name))
+		own := in.unmapped(p.name)
+		if own == "" {
+			continue
+		}
+		f, ok := in.method.Formula(in.config(), own)
 		if !ok {
 			continue
 		}
@@ -376,12 +380,16 @@ func (e *explainer) computed(p place, s *ExplainedStep) []place {
 	return nil
 }
 
-// unmapped returns the plugin's name of a manifest's parameter.
+// unmapped returns the plugin's name of a manifest's parameter, "" for one that
+// it calls otherwise.
 func (in *instance) unmapped(name string) string {
 	for own, manifest := range in.d.Mapping.All() {
 		if manifest.Str() == name {
 			return own
 		}
+	}
+	if in.d.Mapping.Has(name) {
+		return ""
 	}
 	return name
 }

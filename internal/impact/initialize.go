@@ -115,6 +115,14 @@ func distance(a, b string) int {
 func (r *run) checkPipeline(n *node, p value.Value) error {
 	phases := []string{"observe", "regroup", "compute"}
 	if p.Kind() == value.Map {
+		known := p.Object().Len() == 0
+		for phase := range p.Object().All() {
+			known = known || slices.Contains(phases, phase)
+		}
+		if r.dialect.OldPipeline && !known {
+			phase := p.Object().Key(0)
+			return fault.New(fault.ManifestValidation, "%s.pipeline has none of the phases %s: %s is none%s", where(n.path), strings.Join(phases, ", "), phase, suggestion(phase, phases))
+		}
 		for phase := range p.Object().All() {
 			if r.dialect.UnknownKeys && !slices.Contains(phases, phase) {
 				r.warn(n, "pipeline.%s is no phase%s; the phases are %s", phase, suggestion(phase, phases), strings.Join(phases, ", "))

@@ -139,6 +139,9 @@ func (r *run) leafAccount(n *node) *account {
 	carbon := value.Field{Name: "carbon"}
 	for _, in := range r.pipeline(n) {
 		if in.method.Name == "Sci" {
+			if unit := in.mapped(in.d.Config.Get("functional-unit").Str()); a.unit != "" && unit != a.unit {
+				r.warn(n, "scores are per %s and per %s: the SCI of the period is per %[2]s, the last", a.unit, unit)
+			}
 			a.unit, carbon.Name = in.mapped(in.d.Config.Get("functional-unit").Str()), in.mapped("carbon")
 		}
 	}
@@ -195,6 +198,7 @@ func (r *run) groupAccount(n *node, accounts map[*node]*account) *account {
 	}
 	a.units = make([]units, 0, size)
 	found := false
+	var without []string // components that have rows, but no carbon
 	for _, c := range n.children {
 		b := accounts[c]
 		if b == nil {
@@ -202,6 +206,7 @@ func (r *run) groupAccount(n *node, accounts map[*node]*account) *account {
 		}
 		found = true
 		if b.rows == 0 && b.unit == "" {
+			without = append(without, where(c.path))
 			continue
 		}
 		a.rows += b.rows
@@ -225,8 +230,20 @@ func (r *run) groupAccount(n *node, accounts map[*node]*account) *account {
 	if !found {
 		return nil
 	}
+	if len(without) > 0 && a.unit != "" {
+		r.warn(n, "the SCI of the period leaves out what has no carbon in its outputs: %s", listed(without))
+	}
 	r.settle(a)
 	return a
+}
+
+// listed joins names for a message, a few of many.
+func listed(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // settle orders R by time and counts every slot once. Slots that several

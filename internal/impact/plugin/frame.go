@@ -215,7 +215,7 @@ func (f *framed) Execute(ctx context.Context, rows []*value.Object, node *Node) 
 		}
 	}
 	if f.env.Dialect.MappingEveryNode {
-		unmapRows(rows, out, p.mapping, shadowed)
+		unmapRows(rows, out, p.mapping, shadowed, f.m.Outputs)
 		return out, nil
 	}
 	return mergeRows(before, rows, out, p.mapping, f.env.Dialect.RowsApart), nil

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"strings"
 
 	"noether/internal/impact/expr"
@@ -148,13 +149,17 @@ func mapRows(rows []*value.Object, mapping []renaming) []shadow {
 
 // unmapRows undoes mapRows in the rows that the kernel returned: what the plugin
 // calls key goes below mapped, and what the row itself had below key comes back.
-func unmapRows(rows, out []*value.Object, mapping []renaming, did []shadow) {
+// A key that is one of outputs is always of the plugin's making.
+func unmapRows(rows, out []*value.Object, mapping []renaming, did []shadow, outputs []Parameter) {
 	if len(mapping) == 0 {
 		return
 	}
 	n := len(mapping)
 	values := make([]value.Value, n)
-	found := make([]bool, n)
+	found, made := make([]bool, n), make([]bool, n)
+	for j, r := range mapping {
+		made[j] = slices.ContainsFunc(outputs, func(p Parameter) bool { return p.Name == r.key })
+	}
 	for i, row := range out {
 		var s []shadow
 		if i < len(rows) && rows[i] == row {
@@ -163,7 +168,7 @@ func unmapRows(rows, out []*value.Object, mapping []renaming, did []shadow) {
 		for j, r := range mapping {
 			found[j] = row.Has(r.key)
 			values[j] = row.Get(r.key)
-			if s != nil && s[j].had && !s[j].replaced {
+			if s != nil && s[j].had && !s[j].replaced && !made[j] {
 				found[j] = false // the row's own, which the plugin may have used but did not make
 			}
 		}
