@@ -88,6 +88,11 @@ func curveConfig(config *value.Object, m *plugin.Method, d *plugin.Dialect) (*va
 		}
 	}
 	checked, issues := m.Config.Parse(config.Value(), nil)
+	if v := config.Get("method"); !d.PairedPoints && config.Has("method") && v.Kind() == value.Undefined {
+		// Text such as 2024-01-01 became nothing, which is not the same as absent.
+		_, missing := schema.Text().Parse(v, []string{"method"})
+		issues = append(missing, slices.DeleteFunc(issues, func(i schema.Issue) bool { return i.Code == "custom" })...)
+	}
 	if issues != nil {
 		return nil, fault.New(fault.InputValidation, "%s", schema.Message(issues, schema.NoIndex))
 	}

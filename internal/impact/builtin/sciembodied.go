@@ -148,12 +148,25 @@ func embodied(row, config *value.Object, in *[rowCount]value.Field) float64 {
 		k[i] = toNumber(config.Get(embodiedConstants[i].Name))
 	}
 	x := func(i int) float64 { return toNumber(in[i].Get(row)) }
+	parts := [...]float64{
+		float64((x(rowVCPUs) - k[baselineVCPUs]) * k[perVCPU]),
+		float64((x(rowMemory) - k[baselineMemory]) * (k[perMemory] * k[baselineMemory] / 16) * 1000),
+		float64(x(rowSSD) * k[perSSD]),
+		float64(x(rowHDD) * k[perHDD]),
+		float64(x(rowGPU) * k[perGPU]),
+	}
 	total := k[baselineEmissions]
-	total += float64((x(rowVCPUs) - k[baselineVCPUs]) * k[perVCPU])
-	total += float64((x(rowMemory) - k[baselineMemory]) * (k[perMemory] * k[baselineMemory] / 16) * 1000)
-	total += float64(x(rowSSD) * k[perSSD])
-	total += float64(x(rowHDD) * k[perHDD])
-	total += float64(x(rowGPU) * k[perGPU])
+	for _, part := range parts {
+		total += part
+	}
+	if text := config.Get(embodiedConstants[baselineEmissions].Name); text.IsString() {
+		// ECMAScript adds numbers to text such as "0x10" by writing them behind it.
+		s := text.Str()
+		for _, part := range parts {
+			s += value.FormatNumber(part)
+		}
+		total = value.Text(s).ToNumber()
+	}
 	time := in[rowTime].Get(row)
 	if !time.Truthy() {
 		time = in[rowDuration].Get(row)

@@ -59,7 +59,7 @@ func bySlices(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 	if err := s.cut(); err != nil {
 		return nil, err
 	}
-	if interval <= 0 {
+	if interval == 0 {
 		return []*value.Object{}, nil
 	}
 	return s.fold(ctx, interval)
@@ -228,6 +228,9 @@ func (s *slicer) fold(ctx context.Context, interval float64) ([]*value.Object, e
 		}
 	}
 	per := interval / s.resolution
+	if per < 0 { // the end of the first slot is counted from the end of all
+		total, per = total-int(min(-per, float64(total))), math.Inf(1)
+	}
 	if float64(total)/per > maxSlots {
 		return nil, fault.New(fault.Range, "Making slots: more than %d; raise `interval`", maxSlots)
 	}
@@ -237,7 +240,10 @@ func (s *slicer) fold(ctx context.Context, interval float64) ([]*value.Object, e
 	var rows []*value.Object
 	at, used := 0, 0 // the run and how many of its slices are used
 	for f := 0; ; f++ {
-		low, high := int(float64(float64(f)*per)), min(int(float64(float64(f+1)*per)), total)
+		low, high := 0, int(min(float64(f+1)*per, float64(total)))
+		if f > 0 {
+			low = int(min(float64(f)*per, float64(total)))
+		}
 		if low >= total {
 			return rows, nil
 		}
