@@ -510,6 +510,45 @@ func TestImporterSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestImporterRefusesASilence: an exporter that was away at the end of the
+// window fails the run; a namespace whose pods all ended does not, however alike
+// they look.
+func TestImporterRefusesASilence(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	h := s.kepler("")
+	series := func(node, namespace, pod string) string {
+		return fmt.Sprintf(`noether_pod_joules_total{component="cpu",instance="%s:9877",job="noether",namespace=%q,node=%[1]q,part="dynamic",pod=%q}`, node, namespace, pod)
+	}
+	gone := s.start.Add(20 * time.Minute)
+	night := s.whole
+	night.end = gone
+	h.counts(series("n1", "day", "web"), s.whole, s.first, s.last, 1)
+	h.counts(series("n1", "night", "job"), night, s.first, s.last, 1)
+	h.counts(series("n2", "away", "db"), s.whole, s.first, gone, 1)
+	sampled := gone.Add(offset - scrape) // the last sample
+	for name, b := range backends(t, h) {
+		t.Run(name, func(t *testing.T) {
+			for namespace, seconds := range map[string]float64{"day": 3600, "night": sampled.Sub(s.start).Seconds()} {
+				got := energies(newImporter(t).must(s.hour(b.url, "preset", "noether", "namespace", namespace)), "namespace")
+				sameEnergies(t, namespace, got, map[string]float64{namespace: 22 * seconds / kWh})
+			}
+			_, err := newImporter(t).run(s.hour(b.url, "preset", "noether", "namespace", "away"))
+			wantError(t, err, "nothing was sampled from "+sampled.Format(time.RFC3339)+" to "+s.end.Format(time.RFC3339)+" (40m8s)", `namespace="away"`, "ends at "+sampled.Format(time.RFC3339)+" or earlier", "allow-gaps: true")
+			i := newImporter(t)
+			rows, err := i.run(s.hour(b.url, "preset", "noether", "namespace", "away", "allow-gaps", true))
+			if err != nil || len(i.warnings) != 1 || !strings.Contains(i.warnings[0], "(40m8s): what was used meanwhile is not counted") {
+				t.Fatalf("allowed, it says %q, %v", i.warnings, err)
+			}
+			sameEnergies(t, "allowed", energies(rows, "namespace"), map[string]float64{"away": 22 * sampled.Sub(s.start).Seconds() / kWh})
+			// As long as the other node's exporter is there, pods of both are counted.
+			if _, err := newImporter(t).run(s.hour(b.url, "preset", "noether")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestImporterStaysBelowLimits: a server that takes few samples at a time is
 // asked for less at a time, and the answer is the same.
 func TestImporterStaysBelowLimits(t *testing.T) {

@@ -347,6 +347,8 @@ const prometheusImporterDoc = `Appends one row per step, and per pod or whatever
 
 **Gaps.** A time of more than three scrape intervals without samples is reported. The sum of a counter over a gap is exact; only the time is not known: up to ` + "`max-gap`" + ` it is spread evenly, beyond it all is laid over the last ` + "`max-gap`" + ` of the gap. A gauge is unknown over more than ` + "`max-gap`" + ` and counts nothing there.
 
+**Silence.** Where no series of a query has a sample for longer than ` + "`max-gap`" + `, the importer looks whether the exporters went on with other series of the metric. If they did, what was measured had ended or not begun, and the rows are right. If not, the exporter or Prometheus was away: the result would be too low, and that is an error. It is so at the end of the window, for a gauge at any time, for a counter that began again at 0 meanwhile, and where a preset's exporter itself began in the window; what a counter rose by over a silence is known. ` + "`allow-gaps: true`" + ` goes on with what there is, and says so.
+
 **Errors, not zeros.** No series, a name that was selected and has none, a value that is not finite, two series that are copies of one without ` + "`dedup`" + `, and an answer with warnings without ` + "`allow-partial`" + ` all fail the run.
 
 **Copies.** Series that differ only in the replica labels and do not overlap in time are one counter (an exporter that came back under another address). If they overlap they are copies: with ` + "`dedup: true`" + ` the first by its labels counts, and the next one wherever the first has no samples for ` + "`max-gap`" + `.

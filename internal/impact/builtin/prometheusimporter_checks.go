@@ -105,7 +105,7 @@ func (f *promFetch) closeEnough() error {
 		}
 	}
 	if 2*far > known {
-		return fault.New(fault.InvalidInput, "%s: samples are %s apart, more than max-gap: set max-gap: %s or longer.", f.q.name, promclient.Duration(time.Duration(usual)*time.Millisecond), promclient.Duration((2 * time.Duration(usual) * time.Millisecond).Round(time.Second)))
+		return fault.New(fault.InvalidInput, "%s: samples are %s apart, more than max-gap: set max-gap: %s or longer.", f.q.name, spanText(time.Duration(usual)*time.Millisecond), spanText((2 * time.Duration(usual) * time.Millisecond).Round(time.Second)))
 	}
 	return nil
 }
@@ -151,14 +151,16 @@ func (f *promFetch) report() {
 	slices.SortStableFunc(gaps, func(a, b gap) int { return int(min(1, max(-1, (b.To-b.From)-(a.To-a.From)))) })
 	const shown = 3
 	for _, g := range gaps[:min(shown, len(gaps))] {
-		length := promclient.Duration(time.Duration(g.To-g.From) * time.Millisecond)
+		length := between(g.From, g.To)
 		switch {
 		case math.IsNaN(g.Amount):
 			f.warn("%s: %s has no samples from %s to %s: %s, more than max-gap, in which a gauge is unknown and nothing is counted", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length)
 		case f.q.kind == gaugeQuery:
 			f.warn("%s: %s has no samples from %s to %s (%s): bridged in a straight line", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length)
+		case g.Fell:
+			f.warn("%s: %s has no samples from %s to %s (%s) and began again at 0 meanwhile: what it had counted until then is lost", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length)
 		case g.To-g.From > f.plan.maxGap:
-			f.warn("%s: %s has no samples from %s to %s (%s): what it counted meanwhile is exact in sum, and laid over the last %s of that time", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length, promclient.Duration(time.Duration(f.plan.maxGap)*time.Millisecond))
+			f.warn("%s: %s has no samples from %s to %s (%s): what it counted meanwhile is exact in sum, and laid over the last %s of that time", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length, between(0, f.plan.maxGap))
 		default:
 			f.warn("%s: %s has no samples from %s to %s (%s): what it counted meanwhile is exact in sum, and spread evenly", f.q.name, g.labels, meter.Clock(g.From), meter.Clock(g.To), length)
 		}
@@ -169,8 +171,8 @@ func (f *promFetch) report() {
 	if wraps > 0 {
 		f.warn("%s: hardware counters wrapped %d times: the power before is taken to have gone on until the next sample", f.q.name, wraps)
 	}
-	if end := f.plan.grid.End(); f.newest != math.MinInt64 && f.newest < end {
-		f.warn("%s: the newest sample is of %s, %s before the end of the window: what followed is not counted (is delay shorter than the scrape interval?)", f.q.name, meter.Clock(f.newest), promclient.Duration(time.Duration(end-f.newest)*time.Millisecond))
+	if end := f.plan.grid.End(); f.newest != math.MinInt64 && f.newest < end && end-f.newest <= f.plan.maxGap { // longer ones are looked into by silences
+		f.warn("%s: the newest sample is of %s, %s before the end of the window: what followed is not counted (is delay shorter than the scrape interval?)", f.q.name, meter.Clock(f.newest), between(f.newest, end))
 	}
 }
 

@@ -67,6 +67,7 @@ type promQuery struct {
 	fromZero bool     // a counter that begins inside the window began at 0
 	wraps    bool     // see meter.Rule
 	dedup    bool     // series equal but for replicas are copies
+	gaps     bool     // a time without any samples is said and not refused
 	same     []string // series equal but for these labels are one, one after the other
 	replicas []string // labels that only tell copies apart
 	wanted   []promWanted
@@ -145,6 +146,29 @@ func parseSpan(v value.Value) (d time.Duration, ok bool) {
 	return d, true
 }
 
+// spanText writes d as parseSpan reads it: 1h10m, 40m8s.
+func spanText(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	var b strings.Builder
+	for _, u := range []struct {
+		name string
+		unit time.Duration
+	}{{"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}} {
+		if n := d / u.unit; n > 0 {
+			b.WriteString(strconv.FormatInt(int64(n), 10) + u.name)
+			d %= u.unit
+		}
+	}
+	return b.String()
+}
+
+// between is spanText of the time from one time in milliseconds to another.
+func between(from, to int64) string {
+	return spanText(time.Duration(to-from) * time.Millisecond)
+}
+
 // instantType is a point in time: an unquoted or quoted timestamp, or now.
 type instantType struct{ now bool }
 
@@ -187,6 +211,7 @@ func promQueryFields() []schema.Field {
 		{Name: "labels", Type: schema.Optional(schema.Union(schema.Record(schema.NonEmpty()), schema.ArrayOf(schema.NonEmpty(), 1))), Doc: "Labels that become columns, as a list or as label: column; series that agree in them are added up. A joined query is joined on its columns and on time."},
 		{Name: "starts-at-zero", Type: schema.Optional(schema.Bool()), Doc: "A counter that first appears inside the window began at 0. Presets know this of theirs; otherwise false."},
 		{Name: "dedup", Type: schema.Optional(schema.Bool()), Doc: "Series equal but for the replica labels are copies of one: follow the first that has samples at the time."},
+		{Name: "allow-gaps", Type: schema.Optional(schema.Bool()), Doc: "Go on where nothing was sampled for longer than `max-gap`, so that the result is too low, and say so; default false. See gaps."},
 		{Name: "replica-labels", Type: schema.Optional(schema.ArrayOf(schema.NonEmpty(), 0)), Doc: "Labels that do not tell series apart but copies of one; default: instance, job, endpoint, service, prometheus, prometheus_replica, replica, less those that become columns."},
 	}
 }
@@ -354,7 +379,7 @@ func promWindow(config *value.Object, now time.Time, step, delay time.Duration) 
 	case total <= 0:
 		return meter.Grid{}, configError("the window is empty: it ends at %s and starts at %s.", meter.Clock(end), meter.Clock(start))
 	case total%step.Milliseconds() != 0:
-		return meter.Grid{}, configError("the window of %s is not a multiple of the step of %s: change one of them.", promclient.Duration(time.Duration(total)*time.Millisecond), promclient.Duration(step))
+		return meter.Grid{}, configError("the window of %s is not a multiple of the step of %s: change one of them.", spanText(time.Duration(total)*time.Millisecond), spanText(step))
 	case total/step.Milliseconds() > maxSteps:
 		return meter.Grid{}, configError("the window has %d steps, more than %d: take a longer step.", total/step.Milliseconds(), maxSteps)
 	case end > now.UnixMilli():
@@ -468,6 +493,7 @@ func customQuery(name string, config *value.Object, step time.Duration) (promQue
 // sharedFields reads what presets and custom queries have in common.
 func sharedFields(q *promQuery, config *value.Object) {
 	q.dedup = config.Get("dedup").Bool()
+	q.gaps = config.Get("allow-gaps").Bool()
 	if labels := config.Get("labels"); labels.Kind() != value.Undefined {
 		q.columns = nil
 		for _, l := range labels.Items() {

@@ -50,6 +50,8 @@ type promFetch struct {
 	counters map[string]*promSeries
 	pods     map[string][2]string // Kepler's pod_id → namespace, name
 	newest   int64                // time of the newest sample
+	sampled  meter.Coverage       // of all series together
+	fresh    bool                 // all counters began at 0, in the window
 	columnAt []string             // labels by column
 }
 
@@ -70,6 +72,7 @@ type promSource struct {
 
 func (f *promFetch) fetch(ctx context.Context) (*promTable, error) {
 	f.groups, f.counters, f.newest = map[string]*promGroup{}, map[string]*promSeries{}, math.MinInt64
+	f.sampled.MaxGap = f.plan.maxGap
 	for _, c := range f.q.columns {
 		f.columnAt = append(f.columnAt, c.label)
 	}
@@ -90,6 +93,11 @@ func (f *promFetch) fetch(ctx context.Context) (*promTable, error) {
 	}
 	if len(t.groups) == 0 && f.q.missing == nil {
 		return nil, f.nothing(ctx)
+	}
+	if len(t.groups) > 0 && f.q.kind != expressionQuery {
+		if err := f.silences(ctx); err != nil {
+			return nil, f.classed(err)
+		}
 	}
 	return t, nil
 }
@@ -305,6 +313,7 @@ func (f *promFetch) consume(series []promclient.Series, end time.Time) error {
 			samples[i] = meter.Sample(x)
 		}
 		p.sources[source] = append(p.sources[source], samples)
+		f.sampled.Add(samples)
 		first, last := samples[0].T, samples[len(samples)-1].T
 		span, seen := p.s.spans[source]
 		if !seen {
@@ -414,6 +423,7 @@ func (f *promFetch) births(ctx context.Context, selectors []string) error {
 	if unknown > 0 {
 		f.warn("%s: %d series began inside the window: what they had counted before their first sample is unknown and left out%s", f.q.name, unknown, f.zeroAdvice())
 	}
+	f.fresh = counted == len(born) && !alive
 	if counted > 0 && !alive {
 		return f.dataFromTheStart(ctx)
 	}

@@ -229,13 +229,13 @@ func TestImport(t *testing.T) {
 			series:   map[string][]float64{`e{pod="a"}`: append(line(-300, 600, 0, 2), line(840, 3900, 2280, 2)...)},
 			config:   `{query: e, kind: counter, unit: Wh}`,
 			rows:     []string{"11:00 energy=3.6", "11:30 energy=3.6"},
-			warnings: []string{`e{pod="a"} has no samples from 2024-01-01T11:10:00Z to 2024-01-01T11:14:00Z (240s): what it counted meanwhile is exact in sum, and spread evenly`},
+			warnings: []string{`e{pod="a"} has no samples from 2024-01-01T11:10:00Z to 2024-01-01T11:14:00Z (4m): what it counted meanwhile is exact in sum, and spread evenly`},
 		},
 		"a long gap counts at its end": {
 			series:   map[string][]float64{`e{pod="a"}`: append(line(-300, 600, 0, 2), line(2160, 3900, 4920, 2)...)},
 			config:   `{query: e, kind: counter, unit: Wh}`,
 			rows:     []string{"11:00 energy=1.2", "11:30 energy=6"},
-			warnings: []string{"laid over the last 300s of that time"},
+			warnings: []string{"laid over the last 5m of that time"},
 		},
 		"power is integrated": {
 			series: map[string][]float64{`p{pod="a"}`: line(-300, 3900, 100, 0)},
@@ -244,9 +244,9 @@ func TestImport(t *testing.T) {
 		},
 		"power is unknown over a long gap": {
 			series:   map[string][]float64{`p{pod="a"}`: append(line(-300, 1200, 100, 0), line(1800, 3900, 100, 0)...)},
-			config:   `{query: p, kind: gauge, unit: kW}`,
+			config:   `{query: p, kind: gauge, unit: kW, allow-gaps: true}`,
 			rows:     []string{"11:00 energy=33.333333333333336", "11:30 energy=50"},
-			warnings: []string{"nothing is counted"},
+			warnings: []string{"nothing is counted", "nothing was sampled from 2024-01-01T11:20:00Z to 2024-01-01T11:30:00Z (10m)"},
 		},
 		"a gauge without unit is a mean": {
 			series: map[string][]float64{`e{pod="a"}`: whole, `g{x="y"}`: line(-300, 3900, 0, 1./60)},
@@ -281,7 +281,7 @@ func TestImport(t *testing.T) {
 			series:   map[string][]float64{`e{pod="a"}`: line(-300, 3420, 0, 2)},
 			config:   `{query: e, kind: counter, unit: Wh}`,
 			rows:     []string{"11:00 energy=3.6", "11:30 energy=3.24"},
-			warnings: []string{"180s before the end of the window"},
+			warnings: []string{"3m before the end of the window"},
 		},
 		"a wrap of a host's counter": {
 			series:   map[string][]float64{`scaph_host_energy_microjoules{instance="h"}`: append(line(-300, 1200, 5e9, 2e6), line(1260, 3900, 1e9, 2e6)...)},
@@ -380,7 +380,7 @@ func TestImportErrors(t *testing.T) {
 		"a workload like that":   {nil, nil, halves + flow(`{preset: kepler, workload: ~x}`), []string{"workload takes names"}},
 		"no series":              {nil, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"MissingInputDataError", "no series match", "has no e at all"}},
 		"a single sample":        {map[string][]float64{`e{}`: {1200, 5}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"MissingInputDataError", "a single sample"}},
-		"samples far apart":      {map[string][]float64{`e{}`: {-600, 1, 0, 2, 600, 3, 1200, 4, 1800, 5, 2400, 6}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"InvalidInputError", "600s apart", "max-gap: 1200s"}},
+		"samples far apart":      {map[string][]float64{`e{}`: {-600, 1, 0, 2, 600, 3, 1200, 4, 1800, 5, 2400, 6}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"InvalidInputError", "10m apart", "max-gap: 20m"}},
 		"not a number":           {map[string][]float64{`e{pod="a"}`: {0, 1, 60, math.NaN(), 120, 3}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"APIRequestError", `e{pod="a"}`, "2024-01-01T11:01:00Z is NaN"}},
 		"a counter below 0":      {map[string][]float64{`e{pod="a"}`: {0, 1, 60, -3}}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"11:01:00Z is -3"}},
 		"copies":                 {map[string][]float64{`e{pod="a",job="1"}`: whole, `e{pod="a",job="2"}`: whole}, nil, halves + flow(`{query: e, kind: counter, unit: J}`), []string{"InvalidInputError", "differ only in job", `job="1"`, "dedup: true", "replica-labels"}},
@@ -414,6 +414,109 @@ func TestImportErrors(t *testing.T) {
 				t.Errorf("%v shows the secret", err)
 			}
 		})
+	}
+}
+
+// TestImportSilence: what is not known of a time without samples is an error
+// that can be allowed; what is known is not.
+func TestImportSilence(t *testing.T) {
+	const e, pod = `e{instance="n1:80",job="x",pod="a"}`, `noether_pod_joules_total{instance="n1:80",job="x",namespace="s",pod="a"}`
+	const counter = `{query: e, kind: counter, unit: Wh, starts-at-zero: true}`
+	// on is the answer of an exporter that goes on for minutes.
+	on := func(minutes int) string {
+		var values []string
+		for i := range minutes / 5 {
+			values = append(values, fmt.Sprintf(`[%d,"9"]`, 1704106800+300*i))
+		}
+		return `{"metric":{},"values":[` + strings.Join(values, ",") + `]}`
+	}
+	ask := func(selector string) string { return "count(last_over_time(" + selector + "[300s]))" }
+	tests := map[string]struct {
+		series map[string][]float64
+		values map[string]string
+		config string
+		want   []string // of the error; none: no error
+		rows   []string
+	}{
+		"away at the end": {
+			map[string][]float64{e: line(-300, 1200, 0, 2)}, nil, counter,
+			[]string{"InvalidInputError: query: nothing was sampled from 2024-01-01T11:20:00Z to 2024-01-01T12:00:00Z (40m), so that the result would be too low (e)", "Take a window that ends at 2024-01-01T11:20:00Z or earlier, or set allow-gaps: true"}, nil,
+		},
+		"all have ended, and their exporter goes on": {
+			map[string][]float64{e: line(-300, 1200, 0, 2)}, map[string]string{ask(`e{job="x",instance="n1:80"}`): on(40)}, counter,
+			nil, []string{"11:00 energy=2.4"},
+		},
+		"their exporter ended later": {
+			map[string][]float64{e: line(-300, 1200, 0, 2)}, map[string]string{ask(`e{job="x",instance="n1:80"}`): on(25)}, counter,
+			[]string{"nothing was sampled"}, nil,
+		},
+		"one ends and another begins": {
+			map[string][]float64{e: line(-300, 1200, 0, 2), strings.Replace(e, `"a"`, `"b"`, 1): line(1320, 3900, 120, 2)}, nil, counter,
+			nil, []string{"11:00 energy=3.48", "11:30 energy=3.6"},
+		},
+		"a joined counter": {
+			map[string][]float64{e: line(-300, 3900, 0, 2), "r{}": line(-300, 3000, 0, 2)}, nil,
+			`{query: e, kind: counter, unit: Wh, queries: {r: {query: r, kind: counter}}}`,
+			[]string{"queries.r: nothing was sampled from 2024-01-01T11:50:00Z", "set queries.r.allow-gaps: true"}, nil,
+		},
+		"power, for a time": {
+			map[string][]float64{"p{}": append(line(-300, 1200, 100, 0), line(1800, 3900, 100, 0)...)}, nil, `{query: p, kind: gauge, unit: kW}`,
+			[]string{"query: nothing was sampled from 2024-01-01T11:20:00Z to 2024-01-01T11:30:00Z (10m)", "Take a window without that time"}, nil,
+		},
+		"power, from later on": {
+			map[string][]float64{"p{}": line(1200, 3900, 100, 0)}, nil, `{query: p, kind: gauge, unit: kW}`,
+			[]string{"nothing was sampled from 2024-01-01T11:00:00Z to 2024-01-01T11:20:00Z (20m)"}, nil,
+		},
+		"an exporter that was away and went on counting": {
+			map[string][]float64{e: append(line(-300, 600, 0, 2), line(2160, 3900, 4920, 2)...)}, nil, counter,
+			nil, []string{"11:00 energy=1.2", "11:30 energy=6"},
+		},
+		"an exporter that was away and began again": {
+			map[string][]float64{e: append(line(-300, 600, 1000, 2), line(2160, 3900, 20, 2)...)}, nil, counter,
+			[]string{"nothing was sampled from 2024-01-01T11:10:00Z to 2024-01-01T11:36:00Z (26m)"}, nil,
+		},
+		"an exporter that was away before and went on counting": {
+			map[string][]float64{e: append([]float64{-7200, 540}, line(1200, 3900, 600, 2)...)}, nil, counter,
+			nil, []string{"11:00 energy=1.26", "11:30 energy=3.6"},
+		},
+		"an exporter that was away before and began again": {
+			map[string][]float64{e: append([]float64{-7200, 540}, line(1200, 3900, 20, 2)...)}, nil, counter,
+			[]string{"nothing was sampled from 2024-01-01T11:00:00Z to 2024-01-01T11:20:00Z (20m)"}, nil,
+		},
+		"an application that begins": {
+			map[string][]float64{e: line(1200, 3900, 600, 2)}, nil, counter,
+			nil, []string{"11:00 energy=1.8", "11:30 energy=3.6"},
+		},
+		"an exporter that begins": {
+			map[string][]float64{pod: line(1200, 3900, 0, 3600)}, map[string]string{"count(up)": `{"metric":{},"value":[0,"1"]}`}, `{preset: noether, labels: [pod]}`,
+			[]string{"preset noether: nothing was sampled from 2024-01-01T11:00:00Z to 2024-01-01T11:20:00Z (20m)"}, nil,
+		},
+		"a namespace that begins": {
+			map[string][]float64{pod: line(1200, 3900, 0, 3600)}, map[string]string{"count(up)": `{"metric":{},"value":[0,"1"]}`, ask(`noether_pod_joules_total{job="x"}`): on(20)}, `{preset: noether, labels: [pod]}`,
+			nil, []string{"11:00 pod=a energy=0.6", "11:30 pod=a energy=1.8"},
+		},
+	}
+	for name, test := range tests {
+		f := newFakeProm(t, test.series)
+		if test.values != nil {
+			f.values = test.values
+		}
+		rows, _, err := f.rows(halves+flow(test.config), nil)
+		if test.want == nil {
+			if diff := cmp.Diff(test.rows, rows); diff != "" || err != nil {
+				t.Errorf("%s: %v %s\n%q", name, err, diff, f.asked)
+			}
+			continue
+		}
+		for _, w := range test.want {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v does not say %q", name, err, w)
+			}
+		}
+		allowed := strings.ReplaceAll(strings.TrimSuffix(test.config, "}")+", allow-gaps: true}", "kind: counter}}", "kind: counter, allow-gaps: true}}")
+		if _, warnings, err := f.rows(halves+flow(allowed), nil); err != nil || !strings.Contains(strings.Join(warnings, "\n"), "what was used meanwhile is not counted") {
+			t.Errorf("%s: allowed, it says %q, %v", name, warnings, err)
+		}
 	}
 }
 
@@ -615,8 +718,8 @@ func FuzzSpan(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		d, ok := parseSpan(value.Text(s))
-		if again, same := parseSpan(value.Text(promclient.Duration(d))); ok && (d < 0 || !same || again != d) {
-			t.Errorf("%q is %v, which is written %s", s, d, promclient.Duration(d))
+		if again, same := parseSpan(value.Text(spanText(d))); ok && (d < 0 || !same || again != d) {
+			t.Errorf("%q is %v, which is written %s", s, d, spanText(d))
 		}
 	})
 }

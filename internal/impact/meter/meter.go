@@ -75,6 +75,7 @@ const gapFactor = 3
 type Gap struct {
 	From, To int64
 	Amount   float64 // what a counter counted in it; NaN for a gauge over more than MaxGap: not counted
+	Fell     bool    // a counter began again at 0 in it: what it had counted until then is lost
 }
 
 // Series reads the samples of one counter or gauge in the order of time. It
@@ -158,8 +159,10 @@ func (s *Series) pair(a, b Sample, from, to int64) {
 	} else {
 		amount = math.NaN()
 	}
-	if s.Interval > 0 && length > gapFactor*s.Interval && a.T < s.grid.End() && b.T > s.grid.Start {
-		s.Gaps = append(s.Gaps, Gap{a.T, b.T, amount})
+	fell := s.rule.Kind == Counter && !s.rule.Wraps && b.V < a.V
+	long := s.Interval > 0 && length > gapFactor*s.Interval || fell && length > s.rule.MaxGap
+	if long && a.T < s.grid.End() && b.T > s.grid.Start {
+		s.Gaps = append(s.Gaps, Gap{a.T, b.T, amount, fell})
 	}
 }
 

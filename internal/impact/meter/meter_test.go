@@ -121,7 +121,7 @@ func TestGapsAreReported(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []Gap{{grid.Start + 60*second, grid.Start + 106*second, 5}, {grid.Start + 121*second, grid.Start + 600*second, 1}}
+	want := []Gap{{grid.Start + 60*second, grid.Start + 106*second, 5, false}, {grid.Start + 121*second, grid.Start + 600*second, 1, false}}
 	if diff := cmp.Diff(want, s.Gaps); diff != "" {
 		t.Error(diff)
 	}
@@ -334,5 +334,35 @@ func TestAddAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations a sample", n)
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	for name, c := range map[string]struct {
+		series [][]Sample
+		want   []Span // seconds
+	}{
+		"nothing":                             {nil, []Span{{0, 300}}},
+		"all the time":                        {[][]Sample{at(-30, 0, 20, 0, 70, 0, 120, 0, 180, 0, 240, 0, 290, 0)}, nil},
+		"away at the end":                     {[][]Sample{at(0, 0, 50, 0, 100, 0)}, []Span{{100, 300}}},
+		"as long as is bridged":               {[][]Sample{at(0, 0, 60, 0, 120, 0, 180, 0, 240, 0)}, nil},
+		"a sample after the end":              {[][]Sample{at(0, 0, 60, 0, 120, 0, 180, 0, 230, 0, 310, 0)}, []Span{{230, 310}}},
+		"mostly after the end":                {[][]Sample{at(0, 0, 60, 0, 120, 0, 180, 0, 250, 0, 400, 0)}, []Span{{180, 250}}},
+		"away at the beginning":               {[][]Sample{at(-90, 0, 100, 0, 160, 0, 220, 0, 280, 0)}, []Span{{0, 100}}},
+		"two that take turns":                 {[][]Sample{at(0, 0, 50, 0, 170, 0, 220, 0), at(110, 0, 275, 0)}, nil},
+		"two away at the same time":           {[][]Sample{at(0, 0, 60, 0, 200, 0, 250, 0), at(-10, 0, 40, 0, 180, 0, 240, 0)}, []Span{{60, 180}}},
+		"one in pieces that come out of turn": {[][]Sample{at(240, 0, 290, 0), at(0, 0, 60, 0), at(120, 0, 180, 0)}, nil},
+	} {
+		cover := Coverage{MaxGap: 60 * second}
+		for _, samples := range c.series {
+			cover.Add(samples)
+		}
+		var want []Span
+		for _, s := range c.want {
+			want = append(want, Span{grid.Start + s.From*second, grid.Start + s.To*second})
+		}
+		if diff := cmp.Diff(want, cover.Silences(grid)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
