@@ -227,7 +227,8 @@ func promConfig() schema.Object {
 		{Name: "timeout", Type: schema.Optional(spanType{}), Doc: "Longest time for one request; default 2m."},
 		{Name: "window", Type: schema.Optional(spanType{}), Doc: "Length of the window; a multiple of step."},
 		{Name: "start", Type: schema.Optional(instantType{}), Doc: "Start of the window."},
-		{Name: "end", Type: schema.Optional(instantType{now: true}), Doc: "End of the window; `now`, the default, is the last end of a step that lies `delay` in the past."},
+		{Name: "end", Type: schema.Optional(instantType{now: true}), Doc: "End of the window; `now`, the default, is the last multiple of `align` that lies `delay` in the past."},
+		{Name: "align", Type: schema.Optional(spanType{}), Doc: "For `end: now`: the window ends at a multiple of this, counted from midnight UTC for what divides a day; default: step. With `window: 1h, step: 5m, align: 1h` a run that is late or tried again reads the same hour."},
 		{Name: "delay", Type: schema.Optional(spanType{}), Doc: "How long after its end a window is complete in the database, for `end: now`; at least a scrape interval; default 1m."},
 		{Name: "step", Type: schema.Optional(spanType{}), Doc: "Length of one row; default 5m."},
 		{Name: "max-gap", Type: schema.Optional(spanType{}), Doc: "Longest time between samples that is bridged; default 5m. See gaps."},
@@ -370,7 +371,14 @@ func promWindow(config *value.Object, now time.Time, step, delay time.Duration) 
 		end = start + length.Milliseconds()
 	case !hasEnd:
 		end = now.Add(-delay).UnixMilli()
-		end -= end % step.Milliseconds()
+		align, ok := parseSpan(config.Get("align"))
+		if !ok {
+			align = step
+		}
+		if align < time.Second {
+			return meter.Grid{}, configError("align must be at least 1s.")
+		}
+		end -= end % align.Milliseconds()
 	}
 	if !hasStart {
 		start = end - length.Milliseconds()
