@@ -144,9 +144,20 @@ func TestImpactDocsOfDifferences(t *testing.T) {
 
 ` + "`noether impact run --compat`" + ` gives what the Impact Framework's ` + "`if-run`" + ` 1.1.0 gives, bit for bit. Without it the
 engine gives the right answer or a clear error wherever the framework gives a wrong one. These are all the places where
-the two differ; each has a manifest and both answers below ` + "`test/conformance/differences/`" + `, which the tests run.
+outputs differ; each has a manifest and both answers below ` + "`test/conformance/differences/`" + `, which the tests run. A
+manifest that meets none of them has the same outputs either way, but for the time and the host in ` + "`execution`" + `.
 
-A manifest that meets none of them has the same outputs either way.
+What differs around the outputs:
+
+| | ` + "`--compat`" + ` | without |
+|---|---|---|
+| exit code of a failed run | 0 | 1 |
+| messages | on standard output, with the time | on standard error |
+| manifest on standard output | between ` + "`# start` and `# end`" + ` | as it is: a YAML document |
+| ` + "`-o a.b/c`" + ` | writes ` + "`a.yaml`" + `: all after the last dot is cut off | writes ` + "`a.b/c.yaml`" + ` |
+| components | one after the other | on all cores; the output is the same |
+| ` + "`disclosure`" + ` in a manifest | dropped | kept for ` + "`impact report`" + ` |
+| an unknown plugin or method | ` + "`plugin is not a function`" + ` | says which one, what there is and what was meant |
 
 `)
 	var sections bytes.Buffer

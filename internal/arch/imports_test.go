@@ -80,10 +80,10 @@ internal/impact/meter:
 internal/impact/jsyaml:      internal/impact/value internal/impact/fault go.yaml.in/yaml/v3
 internal/impact/expr:        internal/impact/value internal/impact/fault
 internal/impact/plugin:      internal/impact/value internal/impact/fault internal/impact/schema internal/impact/expr
-internal/impact:             internal/unit internal/carbon internal/grid internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml
-internal/impact/builtin:     internal/unit internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml internal/impact/meter internal/carbon internal/grid internal/grid/... internal/promclient internal/promwrite github.com/dlclark/regexp2
+internal/impact:             internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml
+internal/impact/builtin:     internal/impact/value internal/impact/fault internal/impact/schema internal/impact/plugin internal/impact/jsyaml internal/impact/meter internal/grid internal/grid/... internal/promclient internal/promwrite github.com/dlclark/regexp2
 internal/impact/serve:       internal/impact internal/impact/value internal/impact/fault internal/impact/plugin internal/impact/jsyaml
-internal/impact/...:         internal/unit internal/impact internal/impact/value internal/impact/fault internal/impact/plugin internal/impact/jsyaml
+internal/impact/...:         internal/impact internal/impact/value internal/impact/fault internal/impact/plugin internal/impact/jsyaml
 
 # assembly, page, tests, generators
 internal/config:             any

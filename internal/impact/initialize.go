@@ -77,37 +77,11 @@ func (r *run) notInitialized(name string) error {
 // suggestion returns ": did you mean "x"?" for the nearest of options, or
 // nothing if none is near.
 func suggestion(word string, options []string) string {
-	best, least := "", max(1, len(word)/3)+1
-	for _, option := range options {
-		if d := distance(strings.ToLower(word), strings.ToLower(option)); d < least {
-			best, least = option, d
-		}
-	}
+	best := plugin.Closest(word, options)
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf(": did you mean %q?", best)
-}
-
-// distance is the number of insertions, deletions and substitutions between a and b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left, diagonal := i+1, i
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, left, row[j+1])
-			}
-			diagonal, row[j] = row[j+1], left
-			left = cost
-		}
-		row[len(b)] = left
-	}
-	return row[len(b)]
 }
 
 // checkPipeline refuses pipelines in the form that older manifests have, where

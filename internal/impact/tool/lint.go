@@ -283,36 +283,9 @@ func (l *linter) metrics(m *value.Object) {
 // meant suggests the known word that is nearest to one that is not, as the end
 // of a sentence; empty if none is near.
 func meant(word string, known []string) string {
-	best, least := "", 3
-	for _, k := range known {
-		d := distance(strings.ToLower(word), strings.ToLower(k))
-		if d < least && d < len(k) {
-			best, least = k, d
-		}
-	}
+	best := plugin.Closest(word, known)
 	if best == "" {
 		return ""
 	}
 	return ": did you mean " + best + "?"
-}
-
-// distance is the Levenshtein distance of two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
