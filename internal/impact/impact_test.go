@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -334,6 +335,30 @@ children:
 		case c.units != 0 && (p == nil || len(mustExplain(t, out, "tree.sci-period.carbon").Steps[0].Inputs) != 3 || p.Units != c.units || p.Carbon != 12 || p.SCI != 12/c.units):
 			t.Errorf("%s: period %+v, want 12 g over %v; warnings %q", c.name, p, c.units, warnings)
 		}
+	}
+}
+
+func TestWhyThereIsNoPeriodIsSaidOnce(t *testing.T) {
+	var warnings []string
+	out := Run(t.Context(), manifestOf(t, "", `
+pipeline: {compute: [s]}
+children:
+  shop: {children: {pods: {children: {a: {inputs: [`+row(0, "carbon: 3, requests: 2")+`]}, b: {inputs: [`+row(0, "carbon: 3, requests: 3")+`]}}}}}
+  bad: {pipeline: {compute: [d]}, inputs: [`+row(0, "carbon: much, a: 1")+`]}
+`), options(plugin.Noether(), &warnings))
+	want := "tree.children.shop.children.pods: no SCI of the period, here and above: components have different requests"
+	if out.Err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], want) {
+		t.Errorf("%v %q", out.Err, warnings)
+	}
+	warnings = nil
+	Run(t.Context(), manifestOf(t, "", `
+pipeline: {compute: [s]}
+children:
+  shop: {inputs: [`+row(0, "carbon: 3, requests: 2")+`]}
+  bad: {pipeline: {compute: [d]}, inputs: [`+row(0, "carbon: much, a: 1")+`]}
+`), options(plugin.Noether(), &warnings))
+	if want := []string{"tree: no SCI of the period: tree.children.bad: carbon of row 0 is much"}; !slices.Equal(warnings, want) {
+		t.Errorf("%q, want %q", warnings, want)
 	}
 }
 

@@ -22,6 +22,7 @@ type account struct {
 	unit                                  string  // the parameter that R is read from, "" if no Sci plugin ran
 	units                                 []units // by time
 	why                                   string  // why there is no score
+	told                                  bool    // why has been said at a component below
 }
 
 // units is R of one time slot, counted once however many components saw it.
@@ -68,7 +69,14 @@ func (r *run) score(n *node, a *account) {
 	case !(total > 0) || math.IsInf(total, 0):
 		a.why = fmt.Sprintf("%s is %s over the whole period", a.unit, value.FormatNumber(total))
 	}
-	if a.why != "" {
+	switch {
+	case a.why == "":
+	case a.told:
+		return
+	case len(n.path) > 0:
+		r.warn(n, "no SCI of the period, here and above: %s", a.why)
+		return
+	default:
 		r.warn(n, "no SCI of the period: %s", a.why)
 		return
 	}
@@ -222,7 +230,11 @@ func (r *run) groupAccount(n *node, accounts map[*node]*account) *account {
 		default:
 			a.fail("components count different functional units, %s and %s", a.unit, b.unit)
 		}
-		if b.why != "" {
+		switch {
+		case b.why == "" || a.why != "":
+		case b.unit != "": // it has no score for that reason
+			a.why, a.told = b.why, true
+		default:
 			a.fail("%s: %s", where(c.path), b.why)
 		}
 		a.units = append(a.units, b.units...)
