@@ -405,6 +405,11 @@ func TestExampleThatFails(t *testing.T) {
 	good := startPrometheus(t, promOptions{history: newShop("kepler").openMetrics()})
 	locked := startPrometheus(t, promOptions{flags: []string{"--web.config.file=" + web}, header: pass.Header})
 	receiver := startPrometheus(t, promOptions{flags: []string{"--web.enable-remote-write-receiver"}})
+	// An exporter that was away since twenty past.
+	var h history
+	end := time.Now().Add(-2 * time.Minute).Truncate(time.Hour)
+	h.counts(`kepler_pod_cpu_joules_total{instance="n1",job="kepler",pod_name="web-0",pod_namespace="shop",state="running",zone="package"}`, life{born: end.Add(-24 * time.Hour), end: end, watts: 20}, end.Add(-2*time.Hour), end.Add(-40*time.Minute), 1)
+	left := startPrometheus(t, promOptions{history: h.openMetrics()})
 	stopped := "http://" + freeAddress(t)
 	for name, c := range map[string]struct {
 		environ  []string
@@ -416,6 +421,9 @@ func TestExampleThatFails(t *testing.T) {
 		"an empty answer":         {[]string{reads(receiver), writes(receiver)}, []string{"MissingInputDataError", "kepler_pod_cpu_joules_total", "is the exporter running"}, false},
 		"no address":              {[]string{writes(receiver)}, []string{"PROMETHEUS_URL"}, false},
 		"no receiver":             {[]string{reads(good), writes(good)}, []string{"--web.enable-remote-write-receiver"}, true},
+		"no receiver is named":    {[]string{reads(good)}, []string{"publish cannot publish: no receiver is named: set url, or PROMETHEUS_REMOTE_WRITE_URL in the environment"}, true},
+		"half of a password":      {[]string{reads(good), writes(receiver), "PROMETHEUS_REMOTE_WRITE_USERNAME=me"}, []string{"PROMETHEUS_REMOTE_WRITE_USERNAME is set without"}, true},
+		"an exporter that left":   {[]string{reads(left), writes(receiver)}, []string{"preset kepler: nothing was sampled from ", "allow-gaps: true"}, false},
 		"a receiver that is gone": {[]string{reads(good), "PROMETHEUS_REMOTE_WRITE_URL=" + stopped + "/api/v1/write"}, []string{stopped, "connection refused"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

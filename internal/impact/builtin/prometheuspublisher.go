@@ -40,7 +40,7 @@ Samples carry the time of their window's end. They are no counters: read them wi
 ` + "`sum_over_time(carbon) / sum_over_time(functional_units)`" + `.
 
 A component that failed is not published, nor are the nodes above it, whose sums would lack it; a value that is not known is left
-out. Both are said. Sending the same result again is a success. A changed value for a window that was published before, or a
+out. Both are said. Settings that are wrong, and a receiver that is not named, fail the run and no component: the outputs are kept. Sending the same result again is a success. A changed value for a window that was published before, or a
 window older than the receiver takes, is an error that names the receiver's setting. VictoriaMetrics refuses neither: it
 keeps both values, and drops what is older than ` + "`-retentionPeriod`" + ` without a word. Prometheus
 itself tells of a changed value only for the newest window of a series: in a window for late samples it keeps the first
@@ -90,10 +90,10 @@ config:
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			p := &publisher{env: env, d: d, m: m, marked: map[string]bool{}}
 			p.Plugin = plugin.NewFramed(env, d, m, plugin.Kernel{
-				CheckConfig: func(config *value.Object) (*value.Object, error) {
-					_, err := p.settings(config)
-					return config, err
-				},
+				// Its settings are Finish's business: no row depends on them, and
+				// what was computed is worth keeping when they are wrong.
+				NoConfig:    true,
+				CheckConfig: func(config *value.Object) (*value.Object, error) { return config, nil },
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
 					p.mark(c.Node.Path)
 					return c.Rows, nil
@@ -171,10 +171,10 @@ func (p *publisher) settings(config *value.Object) (*publishSettings, error) {
 		s.paths = append(s.paths, "/"+strings.TrimPrefix(path.Str(), "/"))
 	}
 	if err := s.readLabels(c); err != nil {
-		return nil, fault.New(fault.Config, "%w", err)
+		return nil, fault.New(fault.Config, "%s cannot publish: %w", p.d.Name, err)
 	}
 	if err := s.readTarget(p.env); err != nil {
-		return nil, fault.New(fault.Config, "%w", err)
+		return nil, fault.New(fault.Config, "%s cannot publish: %w", p.d.Name, err)
 	}
 	return s, nil
 }
@@ -243,7 +243,7 @@ func (s *publishSettings) readTarget(env *plugin.Env) (err error) {
 		if env.DryRun {
 			return nil // a score can be checked and reported where nothing can be published
 		}
-		return fmt.Errorf("\"url\" is missing: give the receiver's address there or in %s_URL", s.prefix)
+		return fmt.Errorf("no receiver is named: set url, or %s_URL in the environment", s.prefix)
 	}
 	s.credentials, err = promclient.FromEnvironment(env.Getenv, s.prefix)
 	if err != nil {

@@ -271,7 +271,7 @@ func TestPublisherConfig(t *testing.T) {
 		config *value.Object
 		want   string
 	}{
-		"nowhere":                  {pairs("to", "remote-write"), `"url" is missing: give the receiver's address there or in PROMETHEUS_REMOTE_WRITE_URL`},
+		"nowhere":                  {pairs("to", "remote-write"), `publish cannot publish: no receiver is named: set url, or PROMETHEUS_REMOTE_WRITE_URL in the environment`},
 		"no gateway":               {pairs("to", "pushgateway"), "PUSHGATEWAY_URL"},
 		"no file":                  {pairs("to", "textfile"), `"path" is missing`},
 		"a file that nobody reads": {pairs("to", "textfile", "path", "/x/y.txt"), ".prom"},
@@ -286,13 +286,14 @@ func TestPublisherConfig(t *testing.T) {
 		"half a level":             {pairs("url", "http://h/x", "labels", pairs("a", 0.5)), "no level of the tree"},
 		"too many labels":          {pairs("url", "http://h/x", "labels", many), "30 labels"},
 		"half of the credentials":  {pairs("url", "http://h/x", "credentials", "HALF"), "HALF_USERNAME is set without"},
-		"version as YAML reads it": {pairs("url", "http://h/x", "version", 1), ""},
-		"the environment's URL":    {pairs("credentials", "WHOLE"), ""},
+		"version as YAML reads it": {pairs("url", "http://h/x", "version", 1), "no row has a number for carbon"},
+		"the environment's URL":    {pairs("credentials", "WHOLE"), "no row has a number for carbon"},
 	} {
 		env, _ := publishEnv(map[string]string{"HALF_USERNAME": "me", "WHOLE_URL": "http://h/x"})
 		p := newPublisher(t, env, c.config)
-		_, err := p.Execute(t.Context(), nil, &plugin.Node{})
-		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret")) {
+		execute(t, p, []string{"none"}) // a component does not fail for it
+		err := p.(plugin.Finisher).Finish(t.Context(), &plugin.Result{Manifest: pairs("name", "x"), Root: &plugin.Component{}})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
