@@ -213,7 +213,7 @@ func (r *run) groupAccount(n *node, accounts map[*node]*account) *account {
 			continue
 		}
 		found = true
-		if b.rows == 0 && b.unit == "" {
+		if b.rows == 0 && b.unit == "" && b.why == "" {
 			without = append(without, where(c.path))
 			continue
 		}
