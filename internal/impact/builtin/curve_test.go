@@ -47,7 +47,7 @@ func TestInterpolation(t *testing.T) {
 					want = tt.noether
 				}
 				rows, err := runRows(t, testEnv(d), interpolation(), "{"+tt.config+", input-parameter: u, output-parameter: o}", "[{"+at+", "+tt.input+"}]", nil)
-				got := ""
+				var got string
 				if err != nil {
 					got = err.Error()
 				} else {

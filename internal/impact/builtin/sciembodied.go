@@ -161,11 +161,11 @@ func embodied(row, config *value.Object, in *[rowCount]value.Field) float64 {
 	}
 	if text := config.Get(embodiedConstants[baselineEmissions].Name); text.IsString() {
 		// ECMAScript adds numbers to text such as "0x10" by writing them behind it.
-		s := text.Str()
+		s := []byte(text.Str())
 		for _, part := range parts {
-			s += value.FormatNumber(part)
+			s = value.AppendNumber(s, part)
 		}
-		total = value.Text(s).ToNumber()
+		total = value.Text(string(s)).ToNumber()
 	}
 	time := in[rowTime].Get(row)
 	if !time.Truthy() {

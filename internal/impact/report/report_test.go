@@ -134,13 +134,14 @@ func TestExplain(t *testing.T) {
 
 func TestWhatIsMissingIsSaid(t *testing.T) {
 	src := string(checkout(t))
-	start, end := strings.Index(src, "disclosure:"), strings.Index(src, "initialize:")
+	before, rest, _ := strings.Cut(src, "disclosure:")
+	_, after, _ := strings.Cut(rest, "initialize:")
 	for name, c := range map[string]struct {
 		src  string
 		want []string // beginnings
 	}{
 		"all is there": {src, nil},
-		"no boundary":  {src[:start] + src[end:], []string{"the software boundary"}},
+		"no boundary":  {before + "initialize:" + after, []string{"the software boundary"}},
 		"no score":     {strings.Replace(src, "carbon, sci]", "carbon]", 1), []string{"the score"}},
 	} {
 		d := disclose(t, []byte(c.src))

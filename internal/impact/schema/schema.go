@@ -186,9 +186,6 @@ func Bool() Type { return kind{value.Bool, "boolean"} }
 // Date is an unquoted timestamp.
 func Date() Type { return kind{value.Date, "date"} }
 
-// Null is null.
-func Null() Type { return kind{value.Null, "null"} }
-
 func (t kind) Parse(v value.Value, path []string) (value.Value, []Issue) {
 	if v.Kind() != t.kind {
 		return v, wrongType(path, t.name, v)

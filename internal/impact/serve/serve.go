@@ -170,7 +170,7 @@ func (s *server) compute(ctx context.Context, w http.ResponseWriter, r *http.Req
 		Env: s.o.Env, Methods: s.o.Methods, Command: s.o.Command, Environment: s.o.Environment(),
 		Observe: set("observe"), Regroup: set("regroup"), Compute: set("compute"),
 	})
-	s.o.Log.InfoContext(r.Context(), "ran a manifest", slog.Int("status", statusOf(ctx, outcome.Err)), slog.Duration("duration", s.o.Env.Now().Sub(start)))
+	s.o.Log.InfoContext(ctx, "ran a manifest", slog.Int("status", statusOf(ctx, outcome.Err)), slog.Duration("duration", s.o.Env.Now().Sub(start)))
 	return outcome, isJSON, true
 }
 

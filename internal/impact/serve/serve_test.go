@@ -126,7 +126,7 @@ func TestSlowClientsHoldNoRun(t *testing.T) {
 	body, slow := io.Pipe()
 	waiting := make(chan error, 1)
 	go func() {
-		reply, err := http.Post(server.URL+"/v1/run", "application/yaml", body) //nolint:noctx // ended by the pipe
+		reply, err := http.Post(server.URL+"/v1/run", "application/yaml", body)
 		if err == nil {
 			err = reply.Body.Close()
 		}

@@ -53,13 +53,12 @@ func main() {
 
 // load is one manifest and how both programs run it.
 type load struct {
-	name     string
-	spec     spec
-	skip     string // why the reference is not run on it, "" if it is
-	slow     bool   // the reference takes minutes: only with -slow
-	goal     string // what design promises, printed beside the ratio
-	cpu, rss float64
-	wall     float64
+	name string
+	spec spec
+	skip string // why the reference is not run on it, "" if it is
+	slow bool   // the reference takes minutes: only with -slow
+	// what is promised, printed beside the ratio; 0 for nothing
+	cpu, rss, wall float64
 }
 
 func loads() []load {
@@ -237,9 +236,9 @@ func median(ctx context.Context, n int, dir, name string, args ...string) cost {
 func once(ctx context.Context, dir, name string, args ...string) cost {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	start := time.Now()
+	start := time.Now() //nolint:forbidigo // this is a stop-watch
 	out, err := cmd.CombinedOutput()
-	c := cost{wall: time.Since(start)}
+	c := cost{wall: time.Since(start)} //nolint:forbidigo // this is a stop-watch
 	if err != nil {
 		c.err = fmt.Errorf("%s: %w: %.300s", filepath.Base(name), err, out)
 	}
