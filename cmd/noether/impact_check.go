@@ -164,10 +164,12 @@ func (o *checkOptions) again(ctx context.Context, p *process, manifest value.Val
 	}
 	c := newConsole(p, o.compat, false)
 	defer c.Done()
-	o.reach.dryRun = true
+	dry := o.reach
+	dry.dryRun = true
 	outcome := impact.Run(ctx, manifest.Clone(), impact.Options{
-		Compute: !o.compat, // the inputs of an output are what was observed and regrouped
-		Env:     p.pluginEnv(dialect(o.compat), &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
+		NoFinish: !o.reach.dryRun, // asked for, it says what would be published
+		Compute:  !o.compat,       // the inputs of an output are what was observed and regrouped
+		Env:      p.pluginEnv(dialect(o.compat), &dry, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
 		Command: "noether impact check", Environment: environment("/", time.Now()), Progress: c.Progress,
 	})
 	if was := manifest.Object().Get("execution").Object().Get("status").Str(); outcome.Err != nil && was == "success" {

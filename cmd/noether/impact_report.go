@@ -69,10 +69,12 @@ func (o *reportOptions) run(ctx context.Context, p *process) error {
 		return err
 	}
 	if !finished(manifest) {
-		o.reach.dryRun = true
+		dry := o.reach
+		dry.dryRun = true
 		c := newConsole(p, false, false)
 		outcome := impact.Run(ctx, manifest, impact.Options{
-			Env: p.pluginEnv(dialect(false), &o.reach, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
+			NoFinish: !o.reach.dryRun, // asked for, it says what would be published
+			Env:      p.pluginEnv(dialect(false), &dry, c.Warn), Methods: builtin.Methods(), Instead: builtin.Instead,
 			Command: commandLine("noether", p.args), Environment: environment("/", time.Now()), Progress: c.Progress,
 		})
 		c.Done()

@@ -73,7 +73,8 @@ everything is as the Impact Framework's if-run 1.1.0 does it: its wrong answers,
 its messages on standard output, and exit code 0 after a failed run.
 
 --explain PATH prints where one number comes from; --trace [COMPONENT] prints
-what each plugin added, changed and dropped. Both print instead of the manifest.`,
+what each plugin added, changed and dropped. Both print instead of the manifest,
+and publish nothing.`,
 		Example: `  noether impact run -m manifest.yml
   noether impact run -m manifest.yml -o output.yaml
   cat manifest.yml | noether impact run -m - | grep sci
@@ -157,6 +158,8 @@ func (o *runOptions) run(ctx context.Context, p *process, c *console) error {
 		Observe: o.observe, Regroup: o.regroup, Compute: o.compute, Append: o.append, Explain: o.explain == nothing,
 		Command: commandLine(o.program, o.args), Environment: environment("/", time.Now()), Progress: c.Progress,
 	}
+	// A question about a run is not the run: it publishes nothing.
+	options.NoFinish = !o.reach.dryRun && (o.trace != "" || o.explain != "" && o.explain != nothing)
 	if o.trace != "" {
 		options.Trace = &impact.Trace{}
 		if o.trace != nothing {

@@ -29,6 +29,9 @@ type Options struct {
 	// Append keeps the outputs that the manifest already has and adds the new
 	// ones after them.
 	Append bool
+	// NoFinish leaves out what plugins do after the run: nothing is published,
+	// and nothing said of it.
+	NoFinish bool
 	// Explain writes the explain block as the manifest's explainer key does.
 	Explain bool
 	// Command and Environment are printed in the execution block. A nil

@@ -210,7 +210,7 @@ func (r *run) execute(ctx context.Context, root *node) (*Outcome, error) {
 	out := r.output(root)
 	outcome := &Outcome{Output: out.Value(), Result: &plugin.Result{Manifest: out, Root: root.component}, Failures: failures(root)}
 	for _, in := range r.ordered {
-		if f, ok := in.plugin.(plugin.Finisher); ok {
+		if f, ok := in.plugin.(plugin.Finisher); ok && !r.o.NoFinish {
 			if err := f.Finish(ctx, outcome.Result); err != nil {
 				outcome.Failures = append(outcome.Failures, Failure{"initialize.plugins." + in.d.Name, err})
 			}

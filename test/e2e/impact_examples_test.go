@@ -324,12 +324,12 @@ func TestExampleOfKeplerToOtherReceivers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, block, found := strings.Cut(string(text), "    $ noether impact run -m kepler-sci.yml --dry-run --explain 'tree.children.shop.children.db-0.outputs[0].sci'\n")
+		_, block, found := strings.Cut(string(text), "    $ noether impact run -m kepler-sci.yml --explain 'tree.children.shop.children.db-0.outputs[0].sci'\n")
 		want, _, ended := strings.Cut(block, "    …\n")
 		if !found || !ended {
 			t.Fatal("the documentation has no such example")
 		}
-		cmd := exec.CommandContext(t.Context(), binary, "impact", "run", "-m", "kepler-sci.yml", "--dry-run", "--explain", "tree.children.shop.children.db-0.outputs[0].sci")
+		cmd := exec.CommandContext(t.Context(), binary, "impact", "run", "-m", "kepler-sci.yml", "--explain", "tree.children.shop.children.db-0.outputs[0].sci")
 		cmd.Dir, cmd.Env = examples, []string{reads(prometheus)}
 		out, err := cmd.Output()
 		if err != nil {

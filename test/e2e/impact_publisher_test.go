@@ -335,3 +335,43 @@ func (s *server) flush() {
 		resp.Body.Close()
 	}
 }
+
+// TestQuestionsPublishNothing: what asks about a run neither publishes nor says
+// what it would, unless a dry run is asked for.
+func TestQuestionsPublishNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	target, manifest, output := filepath.Join(dir, "x.prom"), filepath.Join(dir, "m.yml"), filepath.Join(dir, "o.yaml")
+	text := strings.Replace(example(t, "csv-sci.yml", "compute: [", "compute: [publish, "), "  plugins:\n", "  plugins:\n    publish: {path: builtin, method: PrometheusPublisher, config: {to: textfile, path: "+target+", components: all}}\n", 1)
+	text = strings.ReplaceAll(text, "csv-sci.csv", examples+"/csv-sci.csv")
+	if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runs(t, "impact", "run", "-m", manifest, "-o", output, "--dry-run"); code != 0 || !strings.Contains(stderr, "publish would send") {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	for _, args := range [][]string{
+		{"run", "--trace", "-m", manifest},
+		{"run", "--explain", "tree.sci-period.carbon", "-m", manifest},
+		{"report", "-m", manifest},
+		{"check", "-m", output},
+		{"check", "-d", dir},
+	} {
+		_, stdout, stderr := runs(t, append([]string{"impact"}, args...)...)
+		if strings.Contains(stderr, "would send") || stdout == "" {
+			t.Errorf("%v says %q", args, stderr)
+		}
+		if _, err := os.Stat(target); err == nil {
+			t.Fatalf("%v publishes", args)
+		}
+	}
+	if _, _, stderr := runs(t, "impact", "report", "-m", manifest, "--dry-run"); !strings.Contains(stderr, "would send") {
+		t.Errorf("a dry run that is asked for says %q", stderr)
+	}
+	if code, _, stderr := runs(t, "impact", "run", "-n", "-m", manifest); code != 0 || stderr != "" {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, err := os.Stat(target); err != nil {
+		t.Error(err)
+	}
+}

@@ -47,8 +47,8 @@ type Node struct {
 
 // Finisher is a plugin that acts once after the whole tree has been computed
 // and aggregated, such as one that publishes. Execute marks the nodes that it
-// is for. Finish is called in the order of initialize.plugins, never under a
-// dry run, and reports failures; it does not change the result.
+// is for. Finish is called in the order of initialize.plugins and reports
+// failures; it does not change the result. In a dry run it says what it would do.
 type Finisher interface {
 	Finish(ctx context.Context, result *Result) error
 }
