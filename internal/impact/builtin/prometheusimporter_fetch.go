@@ -116,10 +116,14 @@ func (f *promFetch) classed(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	if errors.Is(err, promclient.ErrDenied) {
-		return fault.New(fault.Authorization, "%s: %w", f.q.name, err)
+	if asked, ok := errors.AsType[*promclient.Error](err); ok {
+		asked.Query = f.q.query // as it was written: what was asked is wider, or a piece
 	}
-	return fault.New(fault.APIRequest, "%s: %w", f.q.name, err)
+	class := fault.APIRequest
+	if errors.Is(err, promclient.ErrDenied) {
+		class = fault.Authorization
+	}
+	return fault.New(class, "%s from %s to %s: %w", f.q.name, meter.Clock(f.plan.grid.Start), meter.Clock(f.plan.grid.End()), err)
 }
 
 // warnings decides on an answer that the server is not sure of.

@@ -534,6 +534,18 @@ func TestImportPartialAnswers(t *testing.T) {
 	}
 }
 
+// TestImportErrorsQuoteTheManifest: the query and the window that the user wrote,
+// and not the wider ones that are asked for.
+func TestImportErrorsQuoteTheManifest(t *testing.T) {
+	f := newFakeProm(t, nil)
+	f.limit = -1
+	_, _, err := f.rows(halves+flow(`{query: 'e{a="b"}', kind: counter, unit: J}`), nil)
+	const want = `query from 2024-01-01T11:00:00Z to 2024-01-01T12:00:00Z: ask Prometheus at `
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `(query e{a="b"})`) || strings.Contains(err.Error(), "ms]") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestImportWindow: now is ten past noon.
 func TestImportWindow(t *testing.T) {
 	for config, want := range map[string]string{
