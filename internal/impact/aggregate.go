@@ -108,7 +108,11 @@ func (r *run) foldLeaf(n *node) error {
 		if outputs.IsNullish() && r.dialect.EmptyRows {
 			return nil
 		}
-		return fault.New(fault.Type, "aggregate %s: outputs is %s: a component without outputs cannot be aggregated", where(n.path), outputs.Kind())
+		n.unread = fault.New(fault.Type, "aggregate %s: outputs is %s: a component without outputs cannot be aggregated", where(n.path), outputs.Kind())
+		if !r.aggregation.time && !r.dialect.EmptyRows {
+			return nil // the reference fails where its parent is aggregated
+		}
+		return n.unread
 	}
 	rows, err := objects(n, "outputs", true)
 	if err != nil {
@@ -159,6 +163,9 @@ func (r *run) foldSiblings(n *node, siblings []*node) ([]*value.Object, error) {
 	}
 	if len(siblings) == 0 {
 		return nil, fault.New(fault.Type, "aggregate %s: it has no children", where(n.path))
+	}
+	if err := siblings[0].unread; err != nil {
+		return nil, err
 	}
 	count := len(siblings[0].component.Rows)
 	out := make([]*value.Object, count)

@@ -98,6 +98,7 @@ type node struct {
 	used      []*instance // plugins that ran here, in order
 	steps     []Step      // what the trace keeps of them
 	broken    error       // why it cannot run
+	unread    error       // why its outputs cannot be aggregated
 }
 
 // inherited is what a node takes from its nearest ancestor or itself, as a whole.

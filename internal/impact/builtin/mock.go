@@ -72,13 +72,13 @@ func mock(ctx context.Context, c *plugin.Call) ([]*value.Object, error) {
 		return nil, err
 	}
 	common := generators.Get("common").Object()
-	if common.Len() == 0 && !d.MockZero {
-		return nil, fault.New(fault.Config, "Config is not provided.")
-	}
 	components := c.Config.Get("components").Items()
 	starts, err := mockStarts(c.Config, len(components), c.Env)
 	if err != nil {
 		return nil, err
+	}
+	if common.Len() == 0 && len(components) > 0 && len(starts) > 0 && !d.MockZero {
+		return nil, fault.New(fault.Config, "Config is not provided.")
 	}
 	base := value.NewObject(0)
 	if len(c.Rows) > 0 {

@@ -47,6 +47,15 @@ config:
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
 			var compiled matchers
 			return plugin.NewFramed(env, d, m, plugin.Kernel{
+				CheckRows: func(c *plugin.Call) error {
+					in := value.Field{Name: c.Config.Get("parameter").Str()}
+					for _, row := range c.Rows {
+						if !in.Get(row).Truthy() {
+							return fault.New(fault.MissingInputData, "%s is missing from the input array, or has nullish value.", in.Name)
+						}
+					}
+					return nil
+				},
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) { return matchRows(c, &compiled) },
 			}), nil
 		},
@@ -78,10 +87,7 @@ func matchRows(c *plugin.Call, compiled *matchers) ([]*value.Object, error) {
 	in, out := c.Config.Get("parameter").Str(), c.Config.Get("output").Str()
 	for i, row := range c.Rows {
 		v := row.Get(in)
-		switch {
-		case !v.Truthy():
-			return nil, fault.New(fault.MissingInputData, "%s is missing from the input array, or has nullish value.", in)
-		case !v.IsString():
+		if !v.IsString() {
 			return nil, fault.New(fault.Type, "Matching `%s` of observation %d: it is of type %s and not a string; quote it", in, i, v.Kind())
 		}
 		m, err := compiled.get(c.Config.Get("match").Str(), &c.Env.Dialect)
