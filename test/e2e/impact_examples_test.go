@@ -581,11 +581,13 @@ func TestExamplesAreClean(t *testing.T) {
 func TestLintOfExamplesFindsMistakes(t *testing.T) {
 	t.Parallel()
 	for change, want := range map[[2]string]string{
-		{"preset: kepler\n", "preset: keppler\n"}: "error: initialize.plugins.energy.config.preset: ",
-		{"step: 1h", "stepp: 1h"}:                 "warning: initialize.plugins.energy.config.stepp: PrometheusImporter has no such setting: did you mean step?",
-		{"method: Sci\n", "method: Sic\n"}:        `error: initialize.plugins.sci.method: builtin has no method "Sic": did you mean Sci?`,
-		{", sci, publish]", ", sci, publishh]"}:   `error: tree.pipeline.compute.3: initialize.plugins has no "publishh": did you mean publish?`,
-		{"tree:\n", "trees:\n"}:                   "did you mean tree?",
+		{"preset: kepler\n", "preset: keppler\n"}:       "error: initialize.plugins.energy.config.preset: ",
+		{"step: 1h", "stepp: 1h"}:                       "warning: initialize.plugins.energy.config.stepp: PrometheusImporter has no such setting: did you mean step?",
+		{"starts-at-zero: true", "start-at-zero: true"}: "warning: initialize.plugins.energy.config.queries.requests.start-at-zero: PrometheusImporter has no such setting: did you mean starts-at-zero?",
+		{"kind: counter", "kind: conter"}:               "error: initialize.plugins.energy.config.queries.requests.kind: ",
+		{"method: Sci\n", "method: Scii\n"}:             `error: initialize.plugins.sci.method: builtin has no method "Scii": did you mean Sci?`,
+		{", sci, publish]", ", sci, publishh]"}:         `error: tree.pipeline.compute.3: initialize.plugins has no "publishh": did you mean publish?`,
+		{"tree:\n", "trees:\n"}:                         "did you mean tree?",
 	} {
 		file := filepath.Join(t.TempDir(), "x.yml")
 		if err := os.WriteFile(file, []byte(example(t, "kepler-sci.yml", change[0], change[1])), 0o600); err != nil {

@@ -139,10 +139,8 @@ func (l *linter) resolve(at, path, name string) *plugin.Method {
 }
 
 func (l *linter) config(at string, m *plugin.Method, config, mapping *value.Object) {
-	var fields []string
 	renamed := func(k string) bool { return mapping != nil && mapping.Has(k) }
 	for _, f := range m.Config.Fields {
-		fields = append(fields, f.Name)
 		v := config.Get(f.Name)
 		if renamed(f.Name) || formula(v) {
 			continue
@@ -153,18 +151,15 @@ func (l *linter) config(at string, m *plugin.Method, config, mapping *value.Obje
 			}
 		}
 	}
-	if config == nil || len(fields) == 0 {
-		return
-	}
 	report := l.fail
 	if m.Config.Keep { // the method itself decides about further keys
 		report = l.warn
 	}
-	for k := range config.All() {
-		if !slices.Contains(fields, k) && !renamed(k) {
-			report(at+"."+k, m.Name+" has no such setting"+meant(k, fields))
+	m.Config.Unknown(config, nil, func(path []string, key string, known []string) {
+		if len(path) > 0 || !renamed(key) {
+			report(strings.Join(append([]string{at}, append(path, key)...), "."), m.Name+" has no such setting"+meant(key, known))
 		}
-	}
+	})
 }
 
 // formula reports whether a value is computed when a plugin runs: text with an
