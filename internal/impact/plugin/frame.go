@@ -281,38 +281,6 @@ func orPeriod(hint string) string {
 	return hint
 }
 
-// Closest returns the one of names that is most like a misspelt name, "" if
-// none is within a third of its letters.
-func Closest(name string, names []string) string {
-	best, limit := "", max(1, len(name)/3)+1
-	for _, n := range names {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(n)); d < limit {
-			best, limit = n, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's: insertions, deletions, replacements.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := corner
-			if a[i] != b[j] {
-				d = 1 + min(corner, row[j], row[j+1])
-			}
-			corner, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
-}
-
 // checkRows lets the kernel look at every row.
 func (f *framed) checkRows(c *Call) error {
 	if f.k.CheckRows != nil {
