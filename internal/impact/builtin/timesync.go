@@ -153,7 +153,9 @@ func instantMS(v value.Value) (float64, bool) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return 0, false
+		if t, err = time.Parse("2006-01-02T15:04Z07:00", s); err != nil {
+			return 0, false
+		}
 	}
 	return float64(t.UnixMilli()), true
 }

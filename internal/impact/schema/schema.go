@@ -88,8 +88,8 @@ func Text() Type { return text{} }
 // NonEmpty is a string of at least one character.
 func NonEmpty() Type { return text{min: 1} }
 
-// Datetime is a string such as 2024-01-01T00:00:00Z: seconds are required, a
-// fraction may follow, the zone is Z.
+// Datetime is a string such as 2024-01-01T00:00:00Z: seconds may be left out, a
+// fraction may follow them, the zone is Z.
 func Datetime() Type { return text{datetime: true} }
 
 func (t text) Parse(v value.Value, path []string) (value.Value, []Issue) {
@@ -114,8 +114,11 @@ func (t text) Describe() string {
 	return "string"
 }
 
-// isDatetime checks YYYY-MM-DDThh:mm:ss[.f…]Z and that the day exists.
+// isDatetime checks YYYY-MM-DDThh:mm[:ss[.f…]]Z and that the day exists.
 func isDatetime(s string) bool {
+	if n := len("2024-01-01T00:00"); len(s) == n+1 && s[n] == 'Z' {
+		s = s[:n] + ":00Z"
+	}
 	if len(s) < len("2024-01-01T00:00:00Z") || s[len(s)-1] != 'Z' {
 		return false
 	}

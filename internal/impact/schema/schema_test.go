@@ -76,7 +76,7 @@ func TestWhatIsKept(t *testing.T) {
 
 func TestDatetime(t *testing.T) {
 	for s, want := range map[string]bool{
-		"2024-01-01T00:00:00Z": true, "2024-01-01T00:00:00.123456Z": true, "2024-02-29T23:59:59Z": true, "2023-02-29T00:00:00Z": false, "2024-01-01T00:00Z": false,
+		"2024-01-01T00:00:00Z": true, "2024-01-01T00:00:00.123456Z": true, "2024-02-29T23:59:59Z": true, "2023-02-29T00:00:00Z": false, "2024-01-01T00:00Z": true, "2024-01-01T00Z": false, "2024-01-01T00:00": false, "2024-01-01T00:60Z": false,
 		"2024-01-01T00:00:00": false, "2024-01-01T00:00:00+00:00": false, "2024-01-01T00:00:00.Z": false, "2024-13-01T00:00:00Z": false, "2024-01-01T24:00:00Z": false,
 		"2024-01-01 00:00:00Z": false, "": false, "Z": false, "2024-01-01T00:00:00.1x3Z": false, "2100-02-29T00:00:00Z": false,
 	} {
