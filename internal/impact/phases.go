@@ -137,6 +137,9 @@ func (r *run) leaf(ctx context.Context, n *node) error {
 		return nil
 	}
 	defaults, compute := n.inherited.defaults.Object(), p.Get("compute")
+	if given := n.inherited.defaults; defaults == nil && given.Truthy() && !r.dialect.MapsOnly {
+		defaults = rawObject(given) // the keys that ECMAScript finds in it
+	}
 	rows, err := objects(n, "inputs", r.dialect.MapsOnly || defaults.Len() > 0)
 	if err != nil {
 		return err
