@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/crypto/bcrypt"
 
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/value"
@@ -389,21 +388,8 @@ func TestExampleOfKeplerOverTime(t *testing.T) {
 // why, nothing published, nothing half-written.
 func TestExampleThatFails(t *testing.T) {
 	t.Parallel()
-	hash, err := bcrypt.GenerateFromPassword([]byte("s3cret"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := filepath.Join(t.TempDir(), "web.yml")
-	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {reader: %q}\n", hash), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pass, err := http.NewRequest(http.MethodGet, "http://x", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pass.SetBasicAuth("reader", "s3cret")
 	good := startPrometheus(t, promOptions{history: newShop("kepler").openMetrics()})
-	locked := startPrometheus(t, promOptions{flags: []string{"--web.config.file=" + web}, header: pass.Header})
+	locked := startLockedPrometheus(t, promOptions{}, "reader", "s3cret")
 	receiver := startPrometheus(t, promOptions{flags: []string{"--web.enable-remote-write-receiver"}})
 	// An exporter that was away since twenty past.
 	var h history

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"noether/internal/impact/builtin"
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/plugin"
@@ -561,20 +559,7 @@ func TestImporterStaysBelowLimits(t *testing.T) {
 func TestImporterShowsItsPass(t *testing.T) {
 	t.Parallel()
 	s := newScene()
-	hash, err := bcrypt.GenerateFromPassword([]byte("s3cret"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := filepath.Join(t.TempDir(), "web.yml")
-	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {reader: %q}\n", hash), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequest(http.MethodGet, "http://x", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.SetBasicAuth("reader", "s3cret")
-	b := startPrometheus(t, promOptions{history: s.kepler("").openMetrics(), flags: []string{"--web.config.file=" + web}, header: request.Header})
+	b := startLockedPrometheus(t, promOptions{history: s.kepler("").openMetrics()}, "reader", "s3cret")
 	ask := func(env map[string]string) ([]*value.Object, error) {
 		i := newImporter(t)
 		i.env = env

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"math"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/crypto/bcrypt"
 
 	"noether/internal/impact"
 	"noether/internal/impact/builtin"
@@ -193,19 +191,11 @@ func TestPublishNeedsAReceiverAndCredentials(t *testing.T) {
 	_, err := publish(t, "x", receiver(closed.url), end, 1, nil)
 	wantError(t, err, "404", "--web.enable-remote-write-receiver")
 
-	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
-	if err != nil {
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("right\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	web, password := filepath.Join(dir, "web.yml"), filepath.Join(dir, "password")
-	for path, text := range map[string]string{web: "basic_auth_users: {writer: '" + string(hash) + "'}\n", password: "right\n"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("writer:right"))}}
-	s := startPrometheus(t, promOptions{header: header, flags: []string{"--web.enable-remote-write-receiver", "--web.config.file=" + web}})
+	s := startLockedPrometheus(t, promOptions{flags: []string{"--web.enable-remote-write-receiver"}}, "writer", "right")
 	_, err = publish(t, "x", receiver(s.url), end, 1, map[string]string{"PROMETHEUS_REMOTE_WRITE_USERNAME": "writer", "PROMETHEUS_REMOTE_WRITE_PASSWORD": "wrong"})
 	wantError(t, err, "401", "by file or environment")
 	if strings.Contains(err.Error(), "wrong") {

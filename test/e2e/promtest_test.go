@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // server is a real time series database or gateway on a port of its own. It is
@@ -31,6 +33,23 @@ type promOptions struct {
 	config  string   // prometheus.yml; "" scrapes nothing
 	flags   []string // further flags, such as --web.enable-remote-write-receiver
 	header  http.Header
+}
+
+// startLockedPrometheus starts one that wants a name and a password.
+func startLockedPrometheus(t *testing.T, o promOptions, user, password string) *server {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {%s: %q}\n", user, hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pass := http.Request{Header: http.Header{}}
+	pass.SetBasicAuth(user, password)
+	o.flags, o.header = append(o.flags, "--web.config.file="+web), pass.Header
+	return startPrometheus(t, o)
 }
 
 // startPrometheus starts the Debian Prometheus with a history of its own.
