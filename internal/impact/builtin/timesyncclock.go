@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -120,15 +121,7 @@ func spansOf(rows []*value.Object) ([]span, error) {
 		sorted = sorted && (i == 0 || out[i-1].start <= start)
 	}
 	if !sorted {
-		slices.SortStableFunc(out, func(a, b span) int {
-			switch {
-			case a.start < b.start:
-				return -1
-			case a.start > b.start:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(out, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	}
 	for i := 1; i < len(out); i++ {
 		if a, b := &out[i-1], &out[i]; b.start < a.end-jitter {

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -359,14 +360,6 @@ func (s *slicer) sort() {
 			single = append(single, run{r.first + float64(float64(i)*step), 1, r.cells})
 		}
 	}
-	slices.SortStableFunc(single, func(a, b run) int {
-		switch {
-		case a.first < b.first:
-			return -1
-		case a.first > b.first:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(single, func(a, b run) int { return cmp.Compare(a.first, b.first) })
 	s.runs = single
 }

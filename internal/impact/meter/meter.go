@@ -15,6 +15,7 @@
 package meter
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -247,15 +248,7 @@ func Merge(lists ...[]Sample) []Sample {
 	for _, l := range lists {
 		out = append(out, l...)
 	}
-	slices.SortStableFunc(out, func(a, b Sample) int {
-		switch {
-		case a.T < b.T:
-			return -1
-		case a.T > b.T:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
 	kept := out[:0]
 	for _, p := range out {
 		if n := len(kept); n > 0 && kept[n-1].T == p.T {
