@@ -60,6 +60,13 @@ type Snapshot struct {
 	System     [workload.SystemAccounts]System
 	// Retired is what owners that are no longer listed had consumed.
 	Retired [workload.Kinds][energy.Components]unit.Energy
+	// Namespaces and Workloads are views of the pods, each sorted by its
+	// labels. They never fall: what a pod had used stays when it is gone.
+	Namespaces, Workloads []View
+	// Names is how each source of names is doing, and Unnamed how many living
+	// pods nobody has named yet.
+	Names   []workload.NamesStatus
+	Unnamed int
 	// SharesIdle is set when idle energy is divided among owners, so that
 	// their idle part is a figure and not merely absent.
 	SharesIdle bool
@@ -108,6 +115,15 @@ type Account struct {
 	CPUTotal     time.Duration
 	CPUDelta     time.Duration
 	Ended        bool // nothing of it runs any more; kept for a while
+	// Extra are the values of the labels the user chose for pods, in the order
+	// of his list; nil where none is known. Immutable.
+	Extra []string
+}
+
+// View is the energy of all pods with something in common, since the agent started.
+type View struct {
+	Namespace, WorkloadKind, Workload string // the last two are empty in the view of a namespace
+	Total, Delta                      Ledger
 }
 
 // System is one system account.
