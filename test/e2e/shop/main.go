@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,7 +29,8 @@ const usage = `usage: shop ROLE [flags]
 ROLE is a service: frontend cart catalogue currency payment shipping email
 checkout recommendation ads cache, or any other name of one that calls nobody.
 It answers on -listen, calls the services that it needs, and uses
-SHOP_MILLICORES thousandths of a CPU, what it needs to answer included.
+SHOP_MILLICORES thousandths of a CPU, what it needs to answer included. Its
+/metrics counts the requests that it answered.
 
   shop shipping   does its work in children that live for milliseconds
   shop visitors   asks the frontend at -url, SHOP_VISITS times a second
@@ -166,9 +168,15 @@ func needs(role string) []string {
 // handler answers with one line for each service that took part.
 func handler(role string) http.Handler {
 	client := &http.Client{Timeout: 2 * time.Second}
+	var answered atomic.Int64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprintf(w, "# HELP shop_requests_total Requests answered by the service.\n# TYPE shop_requests_total counter\nshop_requests_total{service=%q} %d\n", role, answered.Load()) //nolint:errcheck // the scraper went away
+	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		answered.Add(1)
 		var page strings.Builder
 		fmt.Fprintln(&page, role)
 		for _, service := range needs(role) {

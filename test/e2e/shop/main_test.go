@@ -49,6 +49,9 @@ func TestAnAnswerNamesWhoTookPart(t *testing.T) {
 	if got, want := w.Body.String(), "cart\n  cache\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if page, err := get(t.Context(), cache.Client(), cache.URL+"/metrics"); err != nil || !strings.Contains(page, "\nshop_requests_total{service=\"cache\"} 1\n") {
+		t.Errorf("after one request the page says %v:\n%s", err, page)
+	}
 	cache.Close()
 	w = httptest.NewRecorder()
 	handler("cart").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
