@@ -1,19 +1,17 @@
 // Package all puts the sources of identity together: the path of a cgroup,
-// the command line of a virtual machine, the login names of the machine. It
-// is what an agent asks for the owner of a place or process.
+// the command line of a virtual machine, the login names of the machine, the
+// APIs that know names. It is what an agent asks for the owner of a place or
+// process, and for what it is called.
 //
 // # Names from an API
 //
-// What this package returns is complete without any API: a pod by its uid, a
-// container by its id. A source of names (a Kubernetes API, a container
-// runtime's socket) lives in a directory of its own beside this one. The
-// Resolver hands it the owner it has found, just before it returns it; the
-// source fills the empty fields (Pod.Namespace, Pod.Name, Container.Name, ...)
-// from what it knows by then, without waiting, and notes an unknown uid or id
-// as one to look up. When the answer arrives the agent asks Place again for
-// the places of that uid or id and moves their accounts on under the new
-// labels. A source never changes the fields found here, so an API that is
-// down costs names and no joule.
+// What the Resolver returns is complete without any API: a pod by its uid, a
+// container by its id. Sources of names (a Kubernetes API, a container
+// runtime's socket) live in directories of their own beside this one, and
+// Combine makes one of them. The agent asks it for what is known by now, once
+// a tick and without waiting, and tells it which living pods and containers
+// have no name. An account is the one of its cgroup, whatever it is called: an
+// API that is down costs names and no joule.
 package all
 
 import (
