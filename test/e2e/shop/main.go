@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,12 +17,15 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"noether/deploy/image"
 )
 
 const usage = `usage: shop ROLE [flags]
@@ -36,6 +40,8 @@ SHOP_MILLICORES thousandths of a CPU, what it needs to answer included. Its
   shop visitors   asks the frontend at -url, SHOP_VISITS times a second
   shop task       works for -for and ends, as Jobs and init containers do
   shop pause      does nothing
+  shop image      writes an image of this program, shop:1, as a tar to -o; it
+                  has to be static: CGO_ENABLED=0 go run ./test/e2e/shop image -o shop.tar
 
 Services find each other as Kubernetes tells them: CART_SERVICE_HOST and
 CART_SERVICE_PORT, or http://cart:8080 without these.
@@ -68,6 +74,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	listen := flags.String("listen", ":8080", "`address` that a service answers on")
 	url := flags.String("url", "http://127.0.0.1:8080/", "`address` that visitors ask")
 	length := flags.Duration("for", 5*time.Second, "`time` that a task works")
+	tar := flags.String("o", "shop.tar", "`file` that image writes")
 	if role == "" || strings.HasPrefix(role, "-") {
 		flags.Usage()
 		return flag.ErrHelp
@@ -83,6 +90,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "pause":
 		<-ctx.Done()
 		return nil
+	case "image":
+		return writeImage(*tar)
 	case "parcel": // a child of shipping
 		spin(parcel)
 		return nil
@@ -322,4 +331,34 @@ func ship(ctx context.Context, millicores float64) error {
 			return fmt.Errorf("ship a parcel: %w", err)
 		}
 	}
+}
+
+// writeImage makes an image of this very program, and of nothing else.
+func writeImage(path string) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program, err := elf.Open(self)
+	if err != nil {
+		return err
+	}
+	defer program.Close() //nolint:errcheck // it was read
+	libraries, err := program.ImportedLibraries()
+	if err != nil {
+		return err
+	}
+	if len(libraries) > 0 {
+		return fmt.Errorf("write image %s: this program needs the libraries %q, which it would not have: build it with CGO_ENABLED=0", path, libraries)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return image.Write(f, image.Image{
+		Ref: "shop:1", Platform: image.Platform{OS: "linux", Arch: runtime.GOARCH},
+		Entrypoint: []string{"/shop"}, User: "65532:65532", ExposedPorts: []string{"8080/tcp"},
+		Files: []image.File{{Path: "/shop", Mode: 0o755, From: self}},
+	})
 }
