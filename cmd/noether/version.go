@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -8,8 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker: -X main.version=v1.2.3.
-var version string
+// version and revision are set by the linker: -X main.version=v1.2.3. Without
+// a revision it is what the go command found out about the checkout.
+var version, revision string
 
 // buildInfo says what this binary is.
 type buildInfo struct {
@@ -17,20 +19,18 @@ type buildInfo struct {
 }
 
 func build() buildInfo {
-	b := buildInfo{version: version, revision: "unknown", goVersion: runtime.Version()}
+	b := buildInfo{version: version, revision: revision, goVersion: runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if b.version == "" && info.Main.Version != "(devel)" {
 			b.version = info.Main.Version
 		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == "vcs.revision" && b.revision == "" {
 				b.revision = s.Value
 			}
 		}
 	}
-	if b.version == "" {
-		b.version = "devel"
-	}
+	b.version, b.revision = cmp.Or(b.version, "devel"), cmp.Or(b.revision, "unknown")
 	return b
 }
 
