@@ -30,6 +30,7 @@ type Options struct {
 	Verdicts []probe.Verdict // of all sensors that were tried, for the snapshot
 	Usage    usage.Source
 	Owners   Owners
+	Names    Names // may be nil: then nobody is asked what pods and containers are called
 	Clock    Clock
 	Log      *slog.Logger
 	// OnTick is called with every new snapshot on the agent's goroutine; it
@@ -125,7 +126,9 @@ func (a *Agent) Baseline(ctx context.Context) {
 	a.meter.read(ctx, a.last)
 	a.meter.take(a.last)
 	a.readUsage(ctx)
+	a.learn()
 	a.books.enter(&a.usage, nil, a.last)
+	a.ask()
 }
 
 // Tick closes the time since the last Tick or Baseline, divides its energy
@@ -135,7 +138,9 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	began, cpu := clock.Mono(), clock.CPU()
 	a.readMeter(ctx, began)
 	a.readUsage(ctx)
+	a.learn()
 	busy := a.books.enter(&a.usage, a.meter.take(began), began)
+	a.ask()
 	elapsed := began - a.last
 	a.last = began
 	a.seq++
@@ -144,6 +149,9 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	s.Seq, s.Start, s.Time, s.Elapsed, s.Node = a.seq, a.start, clock.Wall(), elapsed, a.opts.NodeName
 	s.CPU, s.Busy = a.usage.CPU, busy
 	s.Sensors = a.opts.Verdicts
+	if a.opts.Names != nil {
+		s.Names = a.opts.Names.Status(nil)
+	}
 	s.Zones = append([]snapshot.Zone(nil), a.meter.zones...)
 	a.cpu += clock.CPU() - cpu
 	s.Self.Usage = a.opts.Usage.Name()
@@ -162,6 +170,20 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 		a.opts.OnTick(s)
 	}
 	return s
+}
+
+// learn takes over what the owners are called by now.
+func (a *Agent) learn() {
+	if a.opts.Names != nil {
+		a.books.learn(a.opts.Names.Latest())
+	}
+}
+
+// ask tells the sources of names what they do not know yet.
+func (a *Agent) ask() {
+	if a.opts.Names != nil {
+		a.opts.Names.Missing(a.books.missing())
+	}
 }
 
 // readMeter reads the counters. If the machine was suspended since they were

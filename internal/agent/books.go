@@ -23,16 +23,23 @@ type Owners interface {
 
 // account is one owner's page in the books.
 type account struct {
-	owner *workload.Owner
-	pod   *account // the sum this account is part of; nil outside pods
+	key   workload.Owner  // what its cgroup's path says, which never changes
+	owner *workload.Owner // what it is exported as: key, with the names that are known
+	extra []string        // of a pod and its containers: values of the labels the user chose
+	pod   *pod            // the pod it is part of; nil outside pods
+	at    int             // index in books.all
 
 	total, delta       snapshot.Ledger
 	cpuTotal, cpuDelta time.Duration
 
-	active uint64 // last tick in which it used CPU time
+	request  workload.Reserved // of a container in a pod: what it asked for
+	reserved workload.Reserved // what it holds in this tick
+
+	born   uint64 // tick in which it was opened
+	active uint64 // last tick in which it used CPU time or held a reservation
 	seen   uint64 // last tick in which one of its cgroups was there
 	tasks  int    // processes of it that are alive
-	leaves int    // of a pod: accounts that are part of it
+	listed bool   // it is exported by itself
 	ended  bool
 	end    time.Duration // when it ended, monotonic
 	gone   bool          // retired: no longer in the books
@@ -71,7 +78,15 @@ type books struct {
 	tick     uint64
 	now      time.Duration // monotonic time of the tick
 	accounts map[workload.Owner]*account
-	pods     map[string]*account
+	all      []*account // the same, in any order
+	pods     map[string]*pod
+	podList  []*pod          // the same, in any order
+	claimed  map[string]*pod // pods by the uids of an API that they are or were exported under
+	over     map[string]bool // pods that were retired while somebody still names them
+	waiting  []*account      // containers outside pods that may get a name yet
+	asked    []workload.Owner
+	news     []string
+	names    *workload.Names
 	byPlace  map[*workload.Place]*placed
 	byGroup  map[*workload.Group]*grouped
 	slots    []slot
@@ -90,6 +105,7 @@ type books struct {
 	shares   attribution.Shares
 	divider  attribution.Divider
 	view     view
+	rollups  [2]rollup        // by namespace and by workload
 	named    []workload.Owner // machines whose name was told in this tick, as they were called before
 }
 
@@ -111,7 +127,10 @@ func newBooks(cfg Config, policy attribution.Policy, owners Owners) *books {
 	b := &books{
 		cfg: cfg, policy: policy, owners: owners,
 		accounts: make(map[workload.Owner]*account),
-		pods:     make(map[string]*account),
+		pods:     make(map[string]*pod),
+		claimed:  make(map[string]*pod),
+		over:     make(map[string]bool),
+		names:    &workload.Names{},
 		byPlace:  make(map[*workload.Place]*placed),
 		byGroup:  make(map[*workload.Group]*grouped),
 	}
@@ -130,6 +149,8 @@ func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Durat
 	b.open(u)
 	b.bookGroups(u)
 	b.bookTasks(u)
+	b.settle()
+	b.reserve(u.CPU.Capacity > 0)
 	busy = b.bookRest(&u.CPU)
 	b.attribute(amounts, &u.CPU, busy)
 	b.bookNode(amounts)
@@ -145,12 +166,15 @@ func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Durat
 // open clears what belongs to one tick.
 func (b *books) open(u *workload.Usage) {
 	for _, a := range b.active {
-		a.delta, a.cpuDelta, a.first = snapshot.Ledger{}, 0, -1
+		a.delta, a.cpuDelta, a.first, a.reserved = snapshot.Ledger{}, 0, -1, workload.Reserved{}
 		if a.pod != nil {
 			a.pod.delta, a.pod.cpuDelta = snapshot.Ledger{}, 0
 		}
 	}
 	b.active = b.active[:0]
+	for i := range b.rollups {
+		b.rollups[i].open()
+	}
 	if u.Epoch != b.epoch {
 		b.epoch = u.Epoch
 		for i := range b.slots {
@@ -243,7 +267,7 @@ func (b *books) bookRest(cpu *workload.CPUTime) (busy time.Duration) {
 // attribute divides the energy of the tick and adds it to the accounts.
 func (b *books) attribute(amounts []energy.Amount, cpu *workload.CPUTime, busy time.Duration) {
 	t := &b.tickData
-	*t = attribution.Tick{Amounts: amounts, Capacity: cpu.Capacity, Busy: busy}
+	*t = attribution.Tick{Amounts: amounts, Capacity: cpu.Capacity, Busy: busy, Allocatable: byComponent(b.names.Allocatable)}
 	unknown := cpu.Capacity <= 0
 	if unknown {
 		// How much of the energy was idle is unknown: what little is known to
@@ -255,11 +279,11 @@ func (b *books) attribute(amounts []energy.Amount, cpu *workload.CPUTime, busy t
 		switch {
 		case unknown && a.system:
 		case unknown:
-			b.claims = append(b.claims, attribution.Claim{})
+			b.claims = append(b.claims, attribution.Claim{Reserved: byComponent(a.reserved)})
 		case a.system:
 			t.System[a.owner.System] = a.cpuDelta
 		default:
-			b.claims = append(b.claims, attribution.Claim{CPU: a.cpuDelta})
+			b.claims = append(b.claims, attribution.Claim{CPU: a.cpuDelta, Reserved: byComponent(a.reserved)})
 		}
 	}
 	b.divider.Attribute(&b.shares, b.policy, t, b.claims)
@@ -282,6 +306,7 @@ func (b *books) attribute(amounts []energy.Amount, cpu *workload.CPUTime, busy t
 		a.delta = b.shares.System[i]
 		b.add(a)
 	}
+	b.rollUp()
 }
 
 func (b *books) add(a *account) {

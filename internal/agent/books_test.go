@@ -51,6 +51,7 @@ type world struct {
 	books *books
 	now   time.Duration
 	u     workload.Usage
+	names *workload.Names
 	group map[string]*workload.Group
 	place map[string]*workload.Place
 }
@@ -98,17 +99,33 @@ func (w *world) enter(busy time.Duration, joules ...unit.Energy) *snapshot.Snaps
 	for c, j := range joules {
 		amounts = append(amounts, energy.Amount{Component: energy.Component(c), Energy: j * unit.Joule})
 	}
+	w.books.learn(w.names)
 	w.books.enter(&w.u, amounts, w.now)
 	epoch := w.u.Epoch
 	w.u.Reset()
 	w.u.Epoch = epoch
 	s := w.books.snapshot()
-	laws(w.t, s)
+	laws(w.t, s, w.hidden()...)
 	return s
 }
 
+// hidden returns what is not listed because it waits for a name.
+func (w *world) hidden() (list []snapshot.Ledger) {
+	for _, p := range w.books.podList {
+		if !p.listed {
+			list = append(list, p.delta)
+		}
+	}
+	for _, a := range w.books.waiting {
+		if !a.gone {
+			list = append(list, a.delta)
+		}
+	}
+	return list
+}
+
 // laws checks what has to hold for every snapshot.
-func laws(t testing.TB, s *snapshot.Snapshot) {
+func laws(t testing.TB, s *snapshot.Snapshot, hidden ...snapshot.Ledger) {
 	t.Helper()
 	if s.Self.Imbalance != 0 {
 		t.Fatalf("the books are off by %d µJ", s.Self.Imbalance)
@@ -132,6 +149,9 @@ func laws(t testing.TB, s *snapshot.Snapshot) {
 		}
 		for i := range s.System {
 			system += s.System[i].Delta[c][energy.Dynamic]
+		}
+		for i := range hidden {
+			owners += hidden[i][c][energy.Dynamic]
 		}
 		if node != owners+system {
 			t.Fatalf("component %d: node %d µJ, owners %d + system %d", c, node, owners, system)

@@ -87,26 +87,18 @@ func (b *books) accountOf(o *workload.Owner) *account {
 		return a
 	}
 	owner := *o
-	a := &account{owner: &owner, first: -1, seen: b.tick}
+	a := &account{key: key, owner: &owner, first: -1, born: b.tick, seen: b.tick, at: len(b.all)}
 	b.accounts[key] = a
-	if o.Kind == workload.PodOwner {
-		a.pod = b.pod(&owner)
-		a.pod.leaves++
-		if o.Container.ID == "" {
-			return a // the pod's own: part of the sum, not listed by itself
+	b.all = append(b.all, a)
+	switch o.Kind {
+	case workload.PodOwner:
+		b.joinPod(a)
+	case workload.ContainerOwner:
+		if b.describeContainer(a); !a.listed {
+			b.waiting = append(b.waiting, a)
 		}
-	}
-	b.list(listKind(&owner), a)
-	return a
-}
-
-// pod returns the sum account of the pod of o.
-func (b *books) pod(o *workload.Owner) *account {
-	a := b.pods[o.Pod.UID]
-	if a == nil {
-		a = &account{owner: &workload.Owner{Kind: workload.PodOwner, Pod: o.Pod}, first: -1}
-		b.pods[o.Pod.UID] = a
-		b.list(workload.PodOwner, a)
+	default:
+		b.list(o.Kind, a)
 	}
 	return a
 }
@@ -123,9 +115,11 @@ func listKind(o *workload.Owner) workload.Kind {
 func (b *books) list(k workload.Kind, a *account) {
 	i, _ := slices.BinarySearchFunc(b.listed[k], a, byLabels)
 	b.listed[k] = slices.Insert(b.listed[k], i, a)
+	a.listed = true
 }
 
 func (b *books) unlist(k workload.Kind, a *account) {
+	a.listed = false
 	if i, ok := slices.BinarySearchFunc(b.listed[k], a, byLabels); ok {
 		b.listed[k] = slices.Delete(b.listed[k], i, i+1)
 	}

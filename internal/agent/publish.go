@@ -17,6 +17,12 @@ func (b *books) snapshot() *snapshot.Snapshot {
 		VMs:        pages(b.listed[workload.VMOwner]),
 		Sessions:   pages(b.listed[workload.SessionOwner]),
 		Units:      pages(b.listed[workload.UnitOwner]),
+		Namespaces: b.rollups[0].pages(b.now),
+		Workloads:  b.rollups[1].pages(b.now),
+	}
+	b.addWaiting(s)
+	if s.NamesPods = b.names.AsksPods; s.NamesPods {
+		s.Unnamed = b.unnamed()
 	}
 	for i, a := range b.system {
 		s.System[i] = snapshot.System{Total: a.total, Delta: a.delta}
@@ -45,6 +51,26 @@ func (b *books) snapshot() *snapshot.Snapshot {
 	return s
 }
 
+// addWaiting adds those that wait for a name to what is retired: on the page
+// they are neither listed nor may they be missing.
+func (b *books) addWaiting(s *snapshot.Snapshot) {
+	add := func(k workload.Kind, total *snapshot.Ledger) {
+		for c := range total {
+			s.Retired[k][c] += total.Component(energy.Component(c))
+		}
+	}
+	for _, p := range b.podList {
+		if p.waiting {
+			add(workload.PodOwner, &p.total)
+		}
+	}
+	for _, a := range b.waiting {
+		if !a.gone && !a.listed {
+			add(workload.ContainerOwner, &a.total)
+		}
+	}
+}
+
 func (n *node) presentDelta() (d [energy.Parts]unit.Energy) {
 	if n.present {
 		d = n.delta
@@ -57,7 +83,7 @@ func pages(list []*account) []snapshot.Account {
 	for i, a := range list {
 		out[i] = snapshot.Account{
 			Owner: a.owner, Total: a.total, Delta: a.delta,
-			CPUTotal: a.cpuTotal, CPUDelta: a.cpuDelta, Ended: a.ended,
+			CPUTotal: a.cpuTotal, CPUDelta: a.cpuDelta, Ended: a.ended, Extra: a.extra,
 		}
 	}
 	return out

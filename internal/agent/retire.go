@@ -17,8 +17,9 @@ const maxEnded = 2000
 func (b *books) sweep() {
 	keep := max(b.cfg.KeepFinished, 2*b.cfg.Interval)
 	ended := 0
-	for key, a := range b.accounts {
-		if a.tasks > 0 || a.seen == b.tick || a.active == b.tick {
+	for i := len(b.all) - 1; i >= 0; i-- { // retiring moves the last one here
+		a := b.all[i]
+		if b.alive(a) || a.pod != nil && a.pod.own == a && a.pod.pending() {
 			a.ended = false
 			continue
 		}
@@ -26,7 +27,7 @@ func (b *books) sweep() {
 			a.ended, a.end = true, b.now
 		}
 		if b.now-a.end > keep {
-			b.retire(key, a)
+			b.retire(a)
 			continue
 		}
 		ended++
@@ -34,12 +35,10 @@ func (b *books) sweep() {
 	if ended > maxEnded {
 		b.retireOldest(ended - maxEnded)
 	}
-	for _, p := range b.pods {
+	for _, p := range b.podList {
 		p.ended = true
-	}
-	for _, a := range b.accounts {
-		if a.pod != nil && !a.ended {
-			a.pod.ended = false
+		for _, a := range p.leaves {
+			p.ended = p.ended && a.ended
 		}
 	}
 	b.view.sweep(b.now, keep)
@@ -48,25 +47,29 @@ func (b *books) sweep() {
 	}
 }
 
+// alive tells whether something of a was seen in this tick.
+func (b *books) alive(a *account) bool {
+	return a.tasks > 0 || a.seen == b.tick || a.active == b.tick
+}
+
 // retire takes an account off the books. What an owner had consumed is added
 // to the retired sum of its kind; that of a pod's leaf stays in its pod.
-func (b *books) retire(key workload.Owner, a *account) {
+func (b *books) retire(a *account) {
 	a.gone = true
-	delete(b.accounts, key)
-	if a.pod == nil {
-		b.unlist(a.owner.Kind, a)
-		b.addRetired(a.owner.Kind, &a.total)
+	delete(b.accounts, a.key)
+	last := len(b.all) - 1
+	b.all[a.at] = b.all[last]
+	b.all[a.at].at = a.at
+	b.all[last] = nil
+	b.all = b.all[:last]
+	if a.listed {
+		b.unlist(listKind(&a.key), a)
+	}
+	if a.pod != nil {
+		b.leavePod(a)
 		return
 	}
-	if a.owner.Container.ID != "" {
-		b.unlist(workload.ContainerOwner, a)
-	}
-	a.pod.leaves--
-	if a.pod.leaves == 0 {
-		delete(b.pods, a.owner.Pod.UID)
-		b.unlist(workload.PodOwner, a.pod)
-		b.addRetired(workload.PodOwner, &a.pod.total)
-	}
+	b.addRetired(a.key.Kind, &a.total)
 }
 
 func (b *books) addRetired(k workload.Kind, total *snapshot.Ledger) {
@@ -77,19 +80,15 @@ func (b *books) addRetired(k workload.Kind, total *snapshot.Ledger) {
 
 // retireOldest retires n ended accounts before their time, oldest first.
 func (b *books) retireOldest(n int) {
-	type item struct {
-		key workload.Owner
-		a   *account
-	}
-	var items []item
-	for key, a := range b.accounts {
+	var items []*account
+	for _, a := range b.all {
 		if a.ended {
-			items = append(items, item{key, a})
+			items = append(items, a)
 		}
 	}
-	slices.SortFunc(items, func(x, y item) int { return cmp.Or(cmp.Compare(x.a.end, y.a.end), byLabels(x.a, y.a)) })
-	for _, it := range items[:n] {
-		b.retire(it.key, it.a)
+	slices.SortFunc(items, func(x, y *account) int { return cmp.Or(cmp.Compare(x.end, y.end), byLabels(x, y)) })
+	for _, a := range items[:n] {
+		b.retire(a)
 	}
 }
 

@@ -80,7 +80,7 @@ func (d *Divider) Attribute(dst *Shares, p Policy, t *Tick, claims []Claim) {
 	dst.Claims = resize(dst.Claims, len(claims))
 	clear(dst.Claims)
 	dst.System = [workload.SystemAccounts]snapshot.Ledger{}
-	dst.SharesIdle = p.sharesIdleByUse()
+	dst.SharesIdle = p.sharesIdleByUse() || t.Allocatable != [energy.Components]uint64{}
 	for i := range t.Amounts {
 		a := &t.Amounts[i]
 		dynamic := unit.Energy(0)
@@ -94,7 +94,6 @@ func (d *Divider) Attribute(dst *Shares, p Policy, t *Tick, claims []Claim) {
 			d.byUse(dst, t, claims, a.Component, energy.Idle, idle)
 		case t.Allocatable[a.Component] > 0:
 			d.byReservation(dst, t, claims, a.Component, idle)
-			dst.SharesIdle = true
 		default:
 			dst.System[workload.IdleAccount][a.Component][energy.Idle] += idle
 		}

@@ -58,15 +58,17 @@ type Snapshot struct {
 	Sessions   []Account
 	Units      []Account
 	System     [workload.SystemAccounts]System
-	// Retired is what owners that are no longer listed had consumed.
+	// Retired is what owners that are no longer listed had consumed, and those
+	// that are not listed yet because somebody is asked for their names.
 	Retired [workload.Kinds][energy.Components]unit.Energy
 	// Namespaces and Workloads are views of the pods, each sorted by its
 	// labels. They never fall: what a pod had used stays when it is gone.
 	Namespaces, Workloads []View
 	// Names is how each source of names is doing, and Unnamed how many living
-	// pods nobody has named yet.
-	Names   []workload.NamesStatus
-	Unnamed int
+	// pods nobody has named yet. Without NamesPods nobody is asked about pods.
+	Names     []workload.NamesStatus
+	NamesPods bool
+	Unnamed   int
 	// SharesIdle is set when idle energy is divided among owners, so that
 	// their idle part is a figure and not merely absent.
 	SharesIdle bool
@@ -123,7 +125,13 @@ type Account struct {
 // View is the energy of all pods with something in common, since the agent started.
 type View struct {
 	Namespace, WorkloadKind, Workload string // the last two are empty in the view of a namespace
-	Total, Delta                      Ledger
+	// Total has all that the pods ever used, Delta what they used in this tick:
+	// what a pod had used before it got its name is in Total only.
+	Total, Delta Ledger
+	// Fresh is set for a minute from its birth, unless it is as old as the
+	// agent. Who counts increases has to be shown 0 so long: else he would miss
+	// what the first figure already holds.
+	Fresh bool
 }
 
 // System is one system account.
