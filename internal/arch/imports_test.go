@@ -45,7 +45,7 @@ internal/usage/all:          internal/probe internal/workload internal/usage int
 internal/identity:           internal/workload
 internal/identity/...:       internal/workload internal/identity internal/linux internal/linux/...
 internal/identity/docker:    internal/workload internal/identity internal/probe
-internal/identity/kube:      internal/workload internal/identity internal/linux k8s.io/api k8s.io/apimachinery k8s.io/client-go k8s.io/klog
+internal/identity/kube:      internal/probe internal/workload internal/identity k8s.io/apimachinery k8s.io/client-go k8s.io/klog
 internal/identity/all:       internal/workload internal/identity internal/identity/... internal/linux
 
 # arithmetic: functions of their arguments

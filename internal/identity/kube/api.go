@@ -1,0 +1,415 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"noether/internal/probe"
+	"noether/internal/workload"
+)
+
+// The files of a service account in a pod:
+// https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+const (
+	serviceAccount      = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	serviceAccountToken = serviceAccount + "token"
+	serviceAccountCA    = serviceAccount + "ca.crt"
+)
+
+// The distances between requests.
+const (
+	listTimeout  = time.Minute      // of one page of pods
+	watchTimeout = 90 * time.Second // until a watch begins to answer: longer than between two bookmarks
+	watchGrace   = 30 * time.Second // after the time at which the server should have ended it
+	nodeInterval = 5 * time.Minute
+	pageSize     = 500
+)
+
+// api asks the Kubernetes API.
+type api struct {
+	node    string
+	url     string
+	client  *rest.RESTClient
+	params  runtime.ParameterCodec
+	machine workload.Reserved
+
+	log    *slog.Logger
+	index  *index
+	health *health
+
+	listTimeout, watchTimeout time.Duration
+}
+
+func (s *Source) openAPI(o Options) error {
+	a, err := newAPI(o, s.index, s.health, s.meter)
+	if err != nil {
+		return err
+	}
+	s.run, s.check = a.run, a.check
+	return nil
+}
+
+func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
+	config, err := o.apiConfig()
+	if err != nil {
+		return nil, err
+	}
+	o.finish(config, m)
+	scheme := runtime.NewScheme()
+	v1 := schema.GroupVersion{Version: "v1"}
+	metav1.AddToGroupVersion(scheme, v1)
+	scheme.AddKnownTypeWithName(v1.WithKind("Pod"), &pod{})
+	scheme.AddKnownTypeWithName(v1.WithKind("PodList"), &podList{})
+	scheme.AddKnownTypeWithName(v1.WithKind("Node"), &node{})
+	config.APIPath = "/api"
+	config.GroupVersion = &v1
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.AcceptContentTypes, config.ContentType = "application/json", "application/json"
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, &probe.Error{
+			Status: probe.Broken,
+			Remedy: "see --kube-config and --kube-token-file",
+			Err:    fmt.Errorf("preparing to ask the Kubernetes API at %s: %w", config.Host, err),
+		}
+	}
+	return &api{
+		node: o.Node, url: config.Host, client: client, params: runtime.NewParameterCodec(scheme),
+		machine: o.Machine, log: o.Log, index: x, health: h,
+		listTimeout: listTimeout, watchTimeout: watchTimeout,
+	}, nil
+}
+
+// apiConfig returns where the API is and how it is asked.
+func (o *Options) apiConfig() (*rest.Config, error) {
+	var config *rest.Config
+	if o.Kubeconfig != "" {
+		var err error
+		if config, err = readKubeconfig(o.Kubeconfig); err != nil {
+			return nil, err
+		}
+	} else {
+		// What every pod is told: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+		host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT") //nolint:forbidigo // as rest.InClusterConfig, which also insists on the default files
+		if host == "" || port == "" {
+			return nil, &probe.Error{
+				Status: probe.Absent,
+				Remedy: "outside a cluster set --kube-config FILE",
+				Err:    errors.New("finding the Kubernetes API: this process runs in no pod (KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set)"),
+			}
+		}
+		config = &rest.Config{
+			Host:            "https://" + net.JoinHostPort(host, port),
+			BearerTokenFile: serviceAccountToken,
+			TLSClientConfig: rest.TLSClientConfig{CAFile: serviceAccountCA},
+		}
+	}
+	if o.TokenFile != "" {
+		config.BearerToken, config.BearerTokenFile = "", o.TokenFile
+	}
+	if o.CAFile != "" {
+		config.CAData, config.CAFile = nil, o.CAFile
+	}
+	if err := readable(config.BearerTokenFile, "token", "--kube-token-file"); err != nil {
+		return nil, err
+	}
+	if err := readable(config.CAFile, "CA", "--kube-config"); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// readKubeconfig returns the current context of a kubeconfig. One that would
+// start a program to log in, or that switches verification off, is refused.
+func readKubeconfig(file string) (*rest.Config, error) {
+	refuse := func(remedy string, err error) error {
+		return &probe.Error{Status: probe.Broken, Remedy: remedy, Err: fmt.Errorf("reading kubeconfig %s: %w", file, err)}
+	}
+	raw, err := clientcmd.LoadFromFile(file)
+	if err != nil {
+		return nil, refuse("check --kube-config: kubectl --kubeconfig "+file+" config view", err)
+	}
+	if err := clientcmd.ResolveLocalPaths(raw); err != nil {
+		return nil, refuse("give certificates in it by absolute paths", err)
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*raw, nil).ClientConfig()
+	if err != nil {
+		return nil, refuse("check its current-context: kubectl --kubeconfig "+file+" config current-context", err)
+	}
+	switch {
+	case config.ExecProvider != nil || config.AuthProvider != nil:
+		return nil, refuse("use a token (tokenFile) or a client certificate in it",
+			errors.New("its user logs in by a program, and noether starts none"))
+	case config.Insecure:
+		return nil, refuse("give certificate-authority instead of insecure-skip-tls-verify",
+			errors.New("it switches the verification of the API server off, and then anybody could read the token"))
+	}
+	return config, nil
+}
+
+// readable refuses a file that cannot be read; an empty name is none.
+func readable(file, what, flag string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err == nil {
+		return f.Close()
+	}
+	status := probe.Broken
+	if errors.Is(err, os.ErrPermission) {
+		status = probe.Forbidden
+	}
+	return &probe.Error{
+		Status: status,
+		Remedy: "mount the service account's token (automountServiceAccountToken: true), or set " + flag,
+		Err:    fmt.Errorf("reading the %s for Kubernetes: %w", what, err),
+	}
+}
+
+// finish sets what is the same for everybody who is asked.
+func (o *Options) finish(config *rest.Config, m *meter) {
+	version := o.Version
+	if version == "" {
+		version = "devel"
+	}
+	config.UserAgent = "noether/" + version
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	config.Wrap(m.through)
+}
+
+// run keeps the index as the API has it until ctx is done.
+func (a *api) run(ctx context.Context) error {
+	var node sync.WaitGroup
+	node.Go(func() { a.watchNode(ctx) })
+	reflector := cache.NewReflectorWithOptions(a.listWatch(), &pod{}, store{a.index, a.health}, cache.ReflectorOptions{Name: "pods"})
+	reflector.RunWithContext(ctx)
+	node.Wait()
+	return nil
+}
+
+// listWatch asks for the pods of the node. The client streams them where the
+// server can (sendInitialEvents), else lists them, as held in the server's
+// memory where that is allowed, and watches from there.
+func (a *api) listWatch() *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			list, err := a.list(ctx, options)
+			if err != nil {
+				a.note(ctx, err)
+				return nil, err
+			}
+			return list, nil
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			w, err := a.watch(ctx, options)
+			switch {
+			case err == nil:
+				a.health.answered(ctx)
+				return w, nil
+			case options.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
+				return nil, err // the server is older than that: the client lists instead
+			case options.SendInitialEvents != nil && !expired(err):
+				// The client would wait for a refused connection without an ear for ctx.
+				err = errors.New(err.Error())
+			}
+			a.note(ctx, err)
+			return nil, err
+		},
+	}
+}
+
+// note says that an answer was an error, unless that is a matter of course.
+func (a *api) note(ctx context.Context, err error) {
+	if !expired(err) {
+		a.health.failed(ctx, a.explain(err))
+	}
+}
+
+// expired reports whether err says that the server has forgotten where the watch was.
+func expired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+
+func (a *api) list(ctx context.Context, options metav1.ListOptions) (*podList, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.listTimeout)
+	defer cancel()
+	options.FieldSelector = a.selector()
+	list := new(podList)
+	err := a.client.Get().Resource("pods").VersionedParams(&options, a.params).Do(ctx).Into(list)
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of node %s: %w", a.node, err)
+	}
+	return list, nil
+}
+
+func (a *api) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	options.FieldSelector = a.selector()
+	options.Watch = true
+	silent := time.AfterFunc(a.watchTimeout, cancel)
+	w, err := a.client.Get().Resource("pods").VersionedParams(&options, a.params).Watch(ctx)
+	answered := silent.Stop()
+	if err != nil {
+		cancel()
+		if !answered {
+			err = fmt.Errorf("no answer within %s", a.watchTimeout)
+		}
+		return nil, fmt.Errorf("watching the pods of node %s: %w", a.node, err)
+	}
+	end := &endingWatch{Interface: w, cancel: cancel}
+	if options.TimeoutSeconds != nil {
+		end.late = time.AfterFunc(time.Duration(*options.TimeoutSeconds)*time.Second+watchGrace, cancel)
+	}
+	return end, nil
+}
+
+func (a *api) selector() string { return fields.OneTermEqualSelector("spec.nodeName", a.node).String() }
+
+// endingWatch is a watch that ends by itself when the server forgets to end it.
+type endingWatch struct {
+	watch.Interface
+	cancel context.CancelFunc
+	late   *time.Timer
+}
+
+// Stop ends the watch.
+func (w *endingWatch) Stop() {
+	if w.late != nil {
+		w.late.Stop()
+	}
+	w.cancel()
+	w.Interface.Stop()
+}
+
+// watchNode asks what pods can reserve, now and then.
+func (a *api) watchNode(ctx context.Context) {
+	said := false
+	known := false
+	for {
+		allocatable, err := a.allocatable(ctx)
+		wait := nodeInterval
+		switch {
+		case err == nil:
+			a.index.reserve(allocatable)
+			known, said = true, false
+		case ctx.Err() != nil:
+			return
+		default:
+			if !known {
+				a.index.reserve(a.machine)
+			}
+			// An API that does not answer at all is told by the watch.
+			if denied := apierrors.IsForbidden(err) || apierrors.IsNotFound(err); denied && !said {
+				said = true
+				attrs := []slog.Attr{slog.String("reason", err.Error())}
+				if known := new(probe.Error); errors.As(a.explain(err), &known) {
+					attrs = append(attrs, slog.String("remedy", known.Remedy))
+				}
+				a.log.LogAttrs(ctx, slog.LevelWarn, "the node cannot be read: this machine's own CPUs and memory stand for what pods can reserve", attrs...)
+			} else if !denied && !known {
+				wait = nodeInterval / 10
+			}
+		}
+		// Nodes that started together do not ask together.
+		timer := time.NewTimer(wait + time.Duration(rand.Int64N(int64(wait/10))))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// allocatable asks what pods can reserve on the node.
+func (a *api) allocatable(ctx context.Context) (workload.Reserved, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.listTimeout)
+	defer cancel()
+	n := new(node)
+	if err := a.client.Get().Resource("nodes").Name(a.node).Do(ctx).Into(n); err != nil {
+		return workload.Reserved{}, fmt.Errorf("reading node %s: %w", a.node, err)
+	}
+	return n.Status.Allocatable.reserved(), nil
+}
+
+// store is the client's view of the index.
+type store struct {
+	index  *index
+	health *health
+}
+
+// Add puts a pod.
+func (s store) Add(obj any) error {
+	if p, ok := obj.(*pod); ok {
+		s.index.set(p)
+	}
+	return nil
+}
+
+// Update puts a pod.
+func (s store) Update(obj any) error { return s.Add(obj) }
+
+// Delete removes a pod.
+func (s store) Delete(obj any) error {
+	if p, ok := obj.(*pod); ok {
+		s.index.remove(p)
+	}
+	return nil
+}
+
+// Replace puts all pods in place of those known.
+func (s store) Replace(objs []any, _ string) error {
+	all := make([]*derived, 0, len(objs))
+	for _, obj := range objs {
+		if p, ok := obj.(*pod); ok {
+			if d, ok := s.index.derive(p); ok {
+				all = append(all, d)
+			}
+		}
+	}
+	s.index.replace(all)
+	s.health.complete()
+	return nil
+}
+
+// Resync does nothing: the index is all there is.
+func (s store) Resync() error { return nil }
+
+// UpdateResourceVersion notes that all is known up to an event or bookmark.
+func (s store) UpdateResourceVersion(string) { s.health.complete() }
+
+// Transformer returns what is done to pods while they are still streamed, so
+// that only what is used of them is ever held.
+func (s store) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) {
+		p, ok := obj.(*pod)
+		if !ok {
+			return obj, nil
+		}
+		d, ok := s.index.derive(p)
+		if !ok {
+			d = &derived{}
+		}
+		slim := &pod{derived: d}
+		slim.Metadata.Name, slim.Metadata.Namespace = p.Metadata.Name, p.Metadata.Namespace
+		slim.Metadata.UID, slim.Metadata.ResourceVersion = p.Metadata.UID, p.Metadata.ResourceVersion
+		return slim, nil
+	}
+}

@@ -1,0 +1,7 @@
+package kube
+
+import "noether/internal/workload"
+
+type asks struct{}
+
+func (a *asks) missing([]workload.Owner) {}

@@ -1,0 +1,148 @@
+package kube
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"noether/internal/workload"
+)
+
+// quantities are amounts by the name of the resource.
+type quantities map[string]quantity
+
+// quantity is an amount as the API writes it, such as 250m or 64Mi.
+type quantity struct{ resource.Quantity }
+
+// UnmarshalJSON reads an amount; one that cannot be is none, so that a single
+// odd field does not cost the names of all pods.
+func (q *quantity) UnmarshalJSON(b []byte) error {
+	text := strings.Trim(string(b), `"`)
+	if len(text) > maxQuantity || hugeExponent(text) {
+		return nil
+	}
+	if parsed, err := resource.ParseQuantity(text); err == nil {
+		q.Quantity = parsed
+	}
+	return nil
+}
+
+// maxQuantity bounds the text of an amount, in bytes.
+const maxQuantity = 64
+
+// hugeExponent reports whether an amount such as 1e99999999 would be computed
+// digit by digit.
+func hugeExponent(text string) bool {
+	at := strings.LastIndexAny(text, "eE")
+	return at >= 0 && len(text)-at > len("e+99")
+}
+
+// devices are the resources that are one graphics processor each. Slices of
+// one (nvidia.com/mig-1g.5gb and the like) are not: they are no whole device,
+// and neither a pod's nor the node's are counted. Where the device plugin
+// calls slices or shares nvidia.com/gpu, both are counted alike.
+func isDevice(name string) bool {
+	switch name {
+	case "nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe":
+		return true
+	}
+	return false
+}
+
+// maxAmount bounds every amount, so that no sum overflows: 2^50 bytes or millicores.
+const maxAmount = 1 << 50
+
+func bounded(n int64) uint64 { return uint64(min(max(n, 0), maxAmount)) }
+
+// reserved returns the amounts that matter, fractions rounded up.
+func (q quantities) reserved() workload.Reserved {
+	var r workload.Reserved
+	for name, amount := range q {
+		switch {
+		case name == "cpu":
+			r.CPU = bounded(amount.MilliValue())
+		case name == "memory":
+			r.Memory = bounded(amount.Value())
+		case isDevice(name):
+			r.Devices += bounded(amount.Value())
+		}
+	}
+	return r
+}
+
+// over returns r with what q says in its place.
+func (q quantities) over(r workload.Reserved) workload.Reserved {
+	if len(q) == 0 {
+		return r
+	}
+	said := q.reserved()
+	if _, ok := q["cpu"]; ok {
+		r.CPU = said.CPU
+	}
+	if _, ok := q["memory"]; ok {
+		r.Memory = said.Memory
+	}
+	if said.Devices > 0 {
+		r.Devices = said.Devices
+	}
+	return r
+}
+
+func sum(a, b workload.Reserved) workload.Reserved {
+	return workload.Reserved{CPU: a.CPU + b.CPU, Memory: a.Memory + b.Memory, Devices: a.Devices + b.Devices}
+}
+
+func larger(a, b workload.Reserved) workload.Reserved {
+	return workload.Reserved{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory), Devices: max(a.Devices, b.Devices)}
+}
+
+// request returns what the container called name requested: what is in force
+// where the kubelet says so, else what its specification says.
+func (p *pod) request(name string) workload.Reserved {
+	var r workload.Reserved
+	for _, specs := range [...][]containerSpec{p.Spec.Containers, p.Spec.InitContainers} {
+		for i := range specs {
+			if specs[i].Name == name {
+				r = specs[i].Resources.Requests.reserved()
+			}
+		}
+	}
+	for _, statuses := range [...][]containerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses} {
+		for i := range statuses {
+			if statuses[i].Name == name {
+				r = statuses[i].Resources.Requests.over(r)
+			}
+		}
+	}
+	return r
+}
+
+// reserved returns the effective request of p, by the rules of the scheduler:
+// https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+// Init containers run one after the other, each beside the sidecars started
+// before it; then all containers run beside all sidecars. What the pod
+// requests as a whole takes the place of that, and its overhead comes on top.
+func (p *pod) reserved() workload.Reserved {
+	if p.finished() {
+		return workload.Reserved{}
+	}
+	var sidecars, init workload.Reserved
+	for i := range p.Spec.InitContainers {
+		c := &p.Spec.InitContainers[i]
+		beside := sum(sidecars, p.request(c.Name))
+		if c.RestartPolicy == "Always" {
+			sidecars = beside
+		}
+		init = larger(init, beside)
+	}
+	running := sidecars
+	for i := range p.Spec.Containers {
+		running = sum(running, p.request(p.Spec.Containers[i].Name))
+	}
+	r := larger(running, init)
+	if whole := p.Spec.Resources.Requests; len(whole) > 0 {
+		r = whole.over(r)
+		r = p.Status.Resources.Requests.over(r)
+	}
+	return sum(r, p.Spec.Overhead.reserved())
+}
