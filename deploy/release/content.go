@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
@@ -46,9 +45,8 @@ func (s Source) Image(ctx context.Context, ref, arch, binary string) (image.Imag
 		return image.Image{}, err
 	}
 	labels := Labels()
-	labels["org.opencontainers.image.version"] = s.Number()
+	labels["org.opencontainers.image.version"] = s.Version
 	labels["org.opencontainers.image.revision"] = s.Revision
-	labels["org.opencontainers.image.created"] = s.Created.Format(time.RFC3339)
 	return image.Image{
 		Ref: ref, Platform: image.Platform{OS: "linux", Arch: arch}, Created: s.Created,
 		// What follows the image's name replaces CMD: without it the agent
