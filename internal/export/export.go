@@ -86,6 +86,9 @@ type About struct {
 	OS, Arch, Kernel, CPUModel   string
 	Node                         string    // the node's name until a snapshot tells it
 	Start                        time.Time // when the agent started
+	// PodLabels are the names of the labels that the user chose for pods, in
+	// the order of snapshot.Account.Extra; valid, and none of the table's own.
+	PodLabels []string
 }
 
 // Table walks snapshots. It keeps scratch space, so one goroutine uses it at a time.
@@ -105,7 +108,7 @@ type Table struct {
 
 // NewTable returns the table of every family.
 func NewTable(about About) *Table {
-	t := &Table{families: families(), about: about}
+	t := &Table{families: families(about.PodLabels), about: about}
 	for i := range t.families {
 		t.families[i].Index = i
 	}

@@ -147,6 +147,62 @@ func TestSystemAccountsHaveThePartTheyAreAbout(t *testing.T) {
 	}
 }
 
+// A new row stands at 0 until every scraper has seen it there.
+func TestFreshViewsStandAtZero(t *testing.T) {
+	got := walk(minimal(func(s *snapshot.Snapshot) {
+		var used snapshot.Ledger
+		used[energy.CPU][energy.Dynamic] = 7
+		s.Workloads = []snapshot.View{
+			{Namespace: "a", WorkloadKind: "Job", Workload: "new", Total: used, Fresh: true},
+			{Namespace: "a", WorkloadKind: "Job", Workload: "old", Total: used},
+		}
+	})).with("workload_")
+	want := map[string]int64{
+		"workload_joules_total namespace=a workload_kind=Job workload=new component=cpu part=dynamic": 0,
+		"workload_joules_total namespace=a workload_kind=Job workload=old component=cpu part=dynamic": 7,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What has no name lacks the label: an empty one, or any other, would be the agent's own.
+func TestOwnersWithoutNamesLackTheLabels(t *testing.T) {
+	owners := regexp.MustCompile(`^noether_(node|pod|container|vm|unit|session|system|retired|process|zone|component)_`)
+	s := exporttest.Snapshot()
+	s.Pods, s.Namespaces, s.Workloads = s.Pods[:1], nil, nil // the one that nobody has named
+	s.Containers = s.Containers[1:]                          // outside pods
+	export.NewTable(exporttest.About()).Walk(s, check(func(f *export.Family, labels []export.Label) {
+		for _, l := range labels {
+			switch l.Name {
+			case "namespace", "pod", "workload_kind", "workload", "label_app_kubernetes_io_name":
+				t.Errorf("%s has %s=%q", f.Name, l.Name, l.Value)
+			case "pod_uid":
+				if owners.MatchString(f.Name) && !strings.HasPrefix(f.Name, "noether_pod_") {
+					t.Errorf("%s has %s=%q", f.Name, l.Name, l.Value)
+				}
+			}
+		}
+	}))
+}
+
+func TestNamesOfPodsAreAskedForOrAbsent(t *testing.T) {
+	if left := walk(minimal(nil)).with("unnamed_pods"); len(left) > 0 {
+		t.Errorf("%v", left)
+	}
+	got := walk(minimal(func(s *snapshot.Snapshot) {
+		s.NamesPods, s.Names = true, []workload.NamesStatus{{Source: "kubelet"}}
+	}))
+	for _, name := range []string{"unnamed_pods", "names_up source=kubelet", "names_known source=kubelet"} {
+		if v, ok := got[name]; !ok || v != 0 {
+			t.Errorf("%s: %d, %t", name, v, ok)
+		}
+	}
+	if left := got.with("names_last_sync"); len(left) > 0 {
+		t.Errorf("never complete, yet %v", left)
+	}
+}
+
 func TestProcessesThatCannotBeSeenAreAbsent(t *testing.T) {
 	s := exporttest.Snapshot()
 	s.HasProcesses = false
@@ -370,6 +426,67 @@ On every page and for every component, to the microjoule:
 + Σ noether_retired_joules
 ` + "```" + `
 
-Containers with a ` + "`pod_uid`" + ` are inside their pod, processes inside whatever they run in, and zones are raw meters: none of them is added.
+Containers with a ` + "`pod_uid`" + ` are inside their pod, processes inside whatever they run in, zones are raw meters, and namespaces and workloads are views of pods: none of them is added.
 Owners that ended leave the page after a while. Their totals then move to ` + "`noether_retired_joules`" + `, a gauge, so that ` + "`increase()`" + ` never counts them twice.
+
+## Names of pods and containers
+
+Energy is booked by what the path of a cgroup says: the uid of a pod, the id of a container. Names are added to that when a source of names
+(` + "`--kube-source`" + `, ` + "`--container-names`" + `) tells them; without one the labels ` + "`namespace`" + `, ` + "`pod`" + `, ` + "`workload_kind`" + `, ` + "`workload`" + ` and ` + "`container`" + ` are absent.
+
+- A new pod, or a new container outside pods, waits up to two ticks for its name where somebody is asked. It has no series meanwhile; its energy stands in ` + "`noether_retired_joules`" + `, so every page balances.
+- Without a name by then it appears by ` + "`pod_uid`" + ` or ` + "`container_id`" + ` alone. ` + "`noether_unnamed_pods`" + ` counts such pods. When the name comes, the same counter goes on under the new labels and the series without them ends: there are never two for one pod.
+- A name once told stays until the pod is gone, also while the API is away and after it has deleted the pod.
+- ` + "`pod_uid`" + ` is the API's. Before its name is known, a static pod stands under the hash in its cgroup's path. If an API gives one uid to two pods, the second keeps that of its path.
+- A pod's series has all of the pod: its containers, init containers and sandbox (pause), and what ran in its own cgroup. A container inside a pod has a series of its own once it is named; the sandbox never is. Where nothing is known about a pod, all its containers are listed by id.
+- A pod that is made again under its old name has another ` + "`pod_uid`" + ` and so a series of its own.
+- Labels and annotations chosen by ` + "`--kube-pod-labels`" + ` stand on the families of pods and containers as ` + "`label_…`" + ` and ` + "`annotation_…`" + `, written as kube-state-metrics writes them: ` + "`app.kubernetes.io/name`" + ` is ` + "`label_app_kubernetes_io_name`" + `.
+
+Idle energy is divided by requests as soon as the source tells what pods can reserve on this machine: a pod gets idle × request ÷ the larger of what can be reserved and all requests,
+from when it is bound to the machine until it has ended, whether it runs or sleeps. What nobody requested is the system account ` + "`unreserved`" + `; ` + "`idle`" + ` then stands still.
+
+## Totals of namespaces and workloads
+
+` + "`increase()`" + ` compares samples of one series, so it never sees what the first sample of a series already holds. A Job pod that ran for 20 s between two scrapes would count as nothing, and so would the last seconds of every pod.
+The agent therefore adds pods up itself: ` + "`noether_namespace_joules_total`" + ` and ` + "`noether_workload_joules_total`" + ` hold what every named pod has used since the agent started, also when the pod is long gone, and never fall.
+
+- What a pod used before its name was known is added when the name comes. What never got a name is in neither.
+- A namespace or workload that is new while the agent runs stands at 0 for its first minute and then takes up what it used in it, so that ` + "`increase()`" + ` sees all of it, if it is scraped at least once a minute.
+- A workload that comes back goes on where it stopped. Of the workloads without a pod, those that ended last stay, up to 10,000.
+
+## Queries
+
+Set ` + "`honor_labels: true`" + ` (` + "`honorLabels`" + ` in a monitor): ` + "`namespace`" + `, ` + "`pod`" + ` and ` + "`container`" + ` are those of the measured pod, not of the agent.
+Where a series has no such label Prometheus puts the target's own, which is the agent's: drop the target labels ` + "`pod`" + `, ` + "`container`" + `, ` + "`namespace`" + `, ` + "`service`" + ` and ` + "`endpoint`" + ` by ` + "`relabel_configs`" + `.
+
+` + "```" + `promql
+# Watts of each pod, over 5 minutes
+sum by (namespace, pod) (rate(noether_pod_joules_total[5m]))
+
+# Watt-hours of each namespace in a day, short Jobs included
+sum by (namespace) (increase(noether_namespace_joules_total[1d])) / 3600
+
+# Joules of each Deployment in an hour
+sum by (namespace, workload) (increase(noether_workload_joules_total{workload_kind="Deployment"}[1h]))
+
+# With a label of kube-state-metrics
+sum by (namespace, pod) (rate(noether_pod_joules_total[5m]))
+  * on (namespace, pod) group_left (node, created_by_kind, created_by_name)
+    max by (namespace, pod, node, created_by_kind, created_by_name) (kube_pod_info)
+sum by (label_team) (
+  sum by (namespace, pod) (rate(noether_pod_joules_total[5m]))
+    * on (namespace, pod) group_left (label_team) kube_pod_labels)
+
+# By uid, which tells pods of one name apart
+sum by (pod_uid) (rate(noether_pod_joules_total[5m]))
+  * on (pod_uid) group_left (namespace, pod)
+    label_replace(kube_pod_info, "pod_uid", "$1", "uid", "(.+)")
+
+# Joules per CPU second of each container (cAdvisor counts the same time as container_cpu_usage_seconds_total)
+sum by (namespace, pod, container) (rate(noether_container_joules_total{pod_uid!="", part="dynamic"}[5m]))
+  / sum by (namespace, pod, container) (rate(noether_container_cpu_seconds_total{pod_uid!=""}[5m]))
+
+# How much of the machine nobody reserved
+sum(rate(noether_system_joules_total{account="unreserved"}[5m])) / sum(rate(noether_node_joules_total[5m]))
+` + "```" + `
 `

@@ -15,10 +15,13 @@ type ledger struct {
 	list   func(*snapshot.Snapshot) []snapshot.Account
 	owner  func(*Table, *workload.Owner)
 	cpu    bool // it has the family _cpu_seconds_total
+	extra  bool // it has the labels that the user chose for pods
 }
 
-func ledgers() []ledger {
-	return []ledger{
+// ledgers returns every list of accounts. Chosen are the labels that the user
+// chose for pods.
+func ledgers(chosen []string) []ledger {
+	list := []ledger{
 		{
 			"pod", "each pod, all its containers included",
 			[]string{"namespace", "pod", "pod_uid", "workload_kind", "workload"},
@@ -29,7 +32,7 @@ func ledgers() []ledger {
 				t.text("pod_uid", o.Pod.UID)
 				t.text("workload_kind", o.Pod.WorkloadKind)
 				t.text("workload", o.Pod.Workload)
-			}, true,
+			}, true, true,
 		},
 		{
 			"container", "each container, inside pods (pod_uid is set) and outside",
@@ -42,7 +45,7 @@ func ledgers() []ledger {
 				t.text("container", o.Container.Name)
 				t.text("container_id", o.Container.ID)
 				t.text("runtime", o.Container.Runtime)
-			}, true,
+			}, true, true,
 		},
 		{
 			"vm", "each virtual machine outside a pod",
@@ -51,30 +54,37 @@ func ledgers() []ledger {
 			func(t *Table, o *workload.Owner) {
 				t.text("vm", o.VM.Name)
 				t.text("hypervisor", o.VM.Hypervisor)
-			}, true,
+			}, true, false,
 		},
 		{
 			"unit", "each systemd unit, or first element of the cgroup path where there is none, outside containers, virtual machines and sessions",
 			[]string{"unit"},
 			func(s *snapshot.Snapshot) []snapshot.Account { return s.Units },
-			func(t *Table, o *workload.Owner) { t.text("unit", o.Unit) }, true,
+			func(t *Table, o *workload.Owner) { t.text("unit", o.Unit) }, true, false,
 		},
 		{
 			"session", "everything in the sessions of each user",
 			[]string{"user"},
 			func(s *snapshot.Snapshot) []snapshot.Account { return s.Sessions },
-			func(t *Table, o *workload.Owner) { t.text("user", o.User) }, false,
+			func(t *Table, o *workload.Owner) { t.text("user", o.User) }, false, false,
 		},
 	}
+	for i := range list {
+		if l := &list[i]; l.extra {
+			l.labels = append(l.labels, chosen...)
+		}
+	}
+	return list
 }
 
-// families returns the table in the order of the page.
-func families() []Family {
+// families returns the table in the order of the page. Chosen are the labels
+// that the user chose for pods.
+func families(chosen []string) []Family {
 	list := []Family{
 		{Name: "noether_node_joules_total", Help: "Energy used by the whole machine, counted once; components do not overlap.", Type: Counter, Unit: "joules", Labels: []string{"component", "part", "quality"}, walk: nodeJoules},
 		{Name: "noether_node_watts", Help: "Mean power of the whole machine over the last tick.", Unit: "watts", Labels: []string{"component", "part", "quality"}, walk: nodeWatts},
 	}
-	for _, l := range ledgers() {
+	for _, l := range ledgers(chosen) {
 		list = append(list,
 			Family{Name: "noether_" + l.name + "_joules_total", Help: "Energy used by " + l.of + ".", Type: Counter, Unit: "joules", Labels: append(slices.Clip(l.labels), "component", "part"), walk: l.joules},
 			Family{Name: "noether_" + l.name + "_watts", Help: "Mean power over the last tick of " + l.of + ".", Unit: "watts", Labels: append(slices.Clip(l.labels), "component", "part"), walk: l.watts},
@@ -87,6 +97,8 @@ func families() []Family {
 		{Name: "noether_system_joules_total", Help: "Energy that belongs to no workload: idle (nobody ran), kernel (its threads and interrupts), exited (ended within a tick, owner unknown), unattributed (busy time that no task explains), unreserved (idle energy that no request claims).", Type: Counter, Unit: "joules", Labels: []string{"account", "component", "part"}, walk: systemJoules},
 		{Name: "noether_system_watts", Help: "Mean power over the last tick of what belongs to no workload.", Unit: "watts", Labels: []string{"account", "component", "part"}, walk: systemWatts},
 		{Name: "noether_retired_joules", Help: "Energy that owners no longer exported had consumed, or owners not exported yet because their names are being asked for; it closes the balance of the counters.", Unit: "joules", Labels: []string{"kind", "component"}, walk: retiredJoules},
+		{Name: "noether_namespace_joules_total", Help: "View: energy used by all pods of each namespace that have a name; it stays when they are gone.", Type: Counter, Unit: "joules", Labels: []string{"namespace", "component", "part"}, walk: namespaceJoules},
+		{Name: "noether_workload_joules_total", Help: "View: energy used by all pods of each workload that have a name; it stays when they are gone.", Type: Counter, Unit: "joules", Labels: []string{"namespace", "workload_kind", "workload", "component", "part"}, walk: workloadJoules},
 		{Name: "noether_process_joules_total", Help: "Dynamic energy used by each process; comm=\"other\" without pid is every process not listed by itself.", Type: Counter, Unit: "joules", Labels: []string{"pid", "comm", "container_id", "component"}, walk: processJoules},
 		{Name: "noether_process_watts", Help: "Mean dynamic power of each process over the last tick.", Unit: "watts", Labels: []string{"pid", "comm", "container_id", "component"}, walk: processWatts},
 		{Name: "noether_zone_joules_total", Help: "Energy counted by each raw meter since the agent started, unwrapped; zones overlap, do not add them up.", Type: Counter, Unit: "joules", Labels: []string{"zone", "socket", "sensor"}, walk: zoneJoules},
@@ -96,6 +108,12 @@ func families() []Family {
 		{Name: "noether_node_error_watts", Help: "Lowest and highest plausible value of the mean power over the last tick of components with an error band.", Unit: "watts", Labels: []string{"component", "bound"}, walk: errorWatts},
 		{Name: "noether_node_info", Help: "The machine, and how the agent sees it: source of usage and attribution policy in force.", Type: Info, Labels: []string{"arch", "kernel", "cpu_model", "usage", "policy"}, walk: nodeInfo},
 		{Name: "noether_sensor_status", Help: "1 for what is known about each sensor and zone: works, absent, forbidden, masked, broken, stale, cannot tell.", Labels: []string{"sensor", "zone", "socket", "status"}, walk: sensorStatus},
+		{Name: "noether_unnamed_pods", Help: "Living pods that nobody has named yet; absent where nobody is asked for names of pods.", walk: unnamedPods},
+		{Name: "noether_names_up", Help: "1 if the last answer of each source of names was one, else 0.", Labels: []string{"source"}, walk: names(func(n *workload.NamesStatus) (int64, int) { return flag(n.Up), 0 })},
+		{Name: "noether_names_known", Help: "Pods or containers that each source of names knows by now.", Labels: []string{"source"}, walk: names(func(n *workload.NamesStatus) (int64, int) { return int64(n.Known), 0 })},
+		{Name: "noether_names_requests_total", Help: "Requests sent to each source of names; a watch is one.", Type: Counter, Labels: []string{"source"}, walk: names(func(n *workload.NamesStatus) (int64, int) { return int64(n.Requests), 0 })},
+		{Name: "noether_names_received_bytes_total", Help: "Bytes received from each source of names.", Type: Counter, Unit: "bytes", Labels: []string{"source"}, walk: names(func(n *workload.NamesStatus) (int64, int) { return int64(n.Bytes), 0 })},
+		{Name: "noether_names_last_sync_timestamp_seconds", Help: "When each source of names was last known to be complete, in seconds since 1970; absent before the first time.", Unit: "seconds", Labels: []string{"source"}, walk: namesSynced},
 		{Name: "noether_build_info", Help: "The program that serves this page.", Type: Info, Labels: []string{"version", "revision", "goversion", "goos", "goarch"}, walk: buildInfo},
 		{Name: "noether_start_time_seconds", Help: "When the agent started and every counter was 0, in seconds since 1970.", Unit: "seconds", walk: startTime},
 		{Name: "noether_ticks_total", Help: "Ticks completed.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Seq), 0 })},

@@ -43,6 +43,17 @@ func (t *Table) node(n *snapshot.Node, part int) {
 	t.plain("quality", n.Quality.String())
 }
 
+// begin starts the labels of an account.
+func (l *ledger) begin(t *Table, a *snapshot.Account) {
+	t.begin()
+	l.owner(t, a.Owner)
+	if l.extra {
+		for i, value := range a.Extra[:min(len(a.Extra), len(t.about.PodLabels))] {
+			t.text(t.about.PodLabels[i], value)
+		}
+	}
+}
+
 func (l *ledger) joules(t *Table) {
 	if t.s == nil {
 		return
@@ -50,8 +61,7 @@ func (l *ledger) joules(t *Table) {
 	list := l.list(t.s)
 	for i := range list {
 		a := &list[i]
-		t.begin()
-		l.owner(t, a.Owner)
+		l.begin(t, a)
 		base := len(t.labels)
 		for c := range a.Total {
 			for p := range a.Total[c] {
@@ -74,8 +84,7 @@ func (l *ledger) watts(t *Table) {
 		if a.Ended {
 			continue // it draws no power, which is not the same as 0 W
 		}
-		t.begin()
-		l.owner(t, a.Owner)
+		l.begin(t, a)
 		base := len(t.labels)
 		for c := range a.Delta {
 			for p := range a.Delta[c] {
@@ -94,8 +103,7 @@ func (l *ledger) cpuSeconds(t *Table) {
 	}
 	list := l.list(t.s)
 	for i := range list {
-		t.begin()
-		l.owner(t, list[i].Owner)
+		l.begin(t, &list[i])
 		t.seconds(list[i].CPUTotal)
 	}
 }
@@ -170,6 +178,41 @@ func retiredJoules(t *Table) {
 				t.plain("kind", workload.Kind(k).String())
 				t.plain("component", energy.Component(c).String())
 				t.joules(e)
+			}
+		}
+	}
+}
+
+func namespaceJoules(t *Table) {
+	if t.s != nil {
+		t.views(t.s.Namespaces)
+	}
+}
+
+func workloadJoules(t *Table) {
+	if t.s != nil {
+		t.views(t.s.Workloads)
+	}
+}
+
+func (t *Table) views(list []snapshot.View) {
+	for i := range list {
+		v := &list[i]
+		t.begin()
+		t.text("namespace", v.Namespace)
+		t.text("workload_kind", v.WorkloadKind)
+		t.text("workload", v.Workload)
+		base := len(t.labels)
+		for c := range v.Total {
+			for p := range v.Total[c] {
+				if t.shape.Owner(&v.Total, energy.Component(c), energy.Part(p)) {
+					t.split(base, c, p)
+					if v.Fresh {
+						t.joules(0)
+					} else {
+						t.joules(v.Total[c][p])
+					}
+				}
 			}
 		}
 	}
@@ -348,6 +391,47 @@ func sensorStatus(t *Table) {
 		t.plain("status", z.Status.String())
 		t.put(1, 0)
 	}
+}
+
+func unnamedPods(t *Table) {
+	if t.s != nil && t.s.NamesPods {
+		t.begin()
+		t.put(int64(t.s.Unnamed), 0)
+	}
+}
+
+// names returns the walk of a family that is one figure about each source of names.
+func names(figure func(*workload.NamesStatus) (n int64, places int)) func(*Table) {
+	return func(t *Table) {
+		if t.s == nil {
+			return
+		}
+		for i := range t.s.Names {
+			t.begin()
+			t.text("source", t.s.Names[i].Source)
+			t.put(figure(&t.s.Names[i]))
+		}
+	}
+}
+
+func namesSynced(t *Table) {
+	if t.s == nil {
+		return
+	}
+	for i := range t.s.Names {
+		if n := &t.s.Names[i]; !n.Synced.IsZero() {
+			t.begin()
+			t.text("source", n.Source)
+			t.put(n.Synced.UnixNano(), 9)
+		}
+	}
+}
+
+func flag(on bool) int64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 func buildInfo(t *Table) {

@@ -21,7 +21,8 @@ func About() export.About {
 	return export.About{
 		Version: "1.2.3", Revision: "0123abc", GoVersion: "go1.26.0",
 		OS: "linux", Arch: "amd64", Kernel: "6.12.0", CPUModel: "Test CPU @ 2.00GHz",
-		Start: time.Unix(1_700_000_000, 0).UTC(),
+		Start:     time.Unix(1_700_000_000, 0).UTC(),
+		PodLabels: []string{"label_app_kubernetes_io_name", "annotation_team"},
 	}
 }
 
@@ -86,6 +87,21 @@ func Snapshot() *snapshot.Snapshot {
 	}
 	s.Units[2].Ended, s.Units[2].Total[energy.CPU][energy.Dynamic] = true, 77
 	s.Processes[2].Ended = true
+	s.Pods[1].Extra = []string{"web", `"a" team`}
+	s.Containers[0].Extra = s.Pods[1].Extra
+	s.Namespaces = []snapshot.View{
+		{Namespace: "jobs", Total: s.Units[0].Total, Delta: s.Units[0].Delta, Fresh: true},
+		{Namespace: "shop", Total: s.Pods[1].Total, Delta: s.Pods[1].Delta},
+	}
+	s.Workloads = []snapshot.View{
+		{Namespace: "jobs", WorkloadKind: "Job", Workload: "once", Total: s.Units[0].Total, Delta: s.Units[0].Delta, Fresh: true},
+		{Namespace: "shop", WorkloadKind: "Deployment", Workload: "web", Total: s.Pods[1].Total, Delta: s.Pods[1].Delta},
+	}
+	s.NamesPods, s.Unnamed = true, 1
+	s.Names = []workload.NamesStatus{
+		{Source: "api", Up: true, Requests: 3, Bytes: 45_678, Known: 1, Synced: time.Unix(1_700_000_033, 500_000_000).UTC()},
+		{Source: "docker", Requests: 7},
+	}
 	s.System[workload.IdleAccount] = system(energy.Idle, 12_345_678)
 	s.System[workload.Kernel] = system(energy.Dynamic, 1_000)
 	s.Retired[workload.ContainerOwner][energy.CPU] = 99

@@ -43,7 +43,10 @@ func Append(dst []byte, s *snapshot.Snapshot) []byte {
 	l.accounts("units", s.Units, workload.UnitOwner)
 	l.system()
 	l.retired()
+	l.views("namespaces", s.Namespaces)
+	l.views("workloads", s.Workloads)
 	l.processes()
+	l.names()
 	l.self()
 	l.close('}')
 	return append(l.b, '\n')
@@ -154,6 +157,7 @@ func (l *line) accounts(name string, list []snapshot.Account, kind workload.Kind
 		a := &list[i]
 		l.open('{')
 		l.owner(a.Owner, kind)
+		l.extra(a.Extra)
 		l.ended(a.Ended)
 		l.seconds("cpu_seconds_total", a.CPUTotal)
 		l.seconds("cpu_seconds", a.CPUDelta)
@@ -242,6 +246,79 @@ func (l *line) retired() {
 			l.joules("joules", e)
 			l.close('}')
 		}
+	}
+	l.close(']')
+}
+
+// views writes what is the same energy again, by what pods have in common.
+func (l *line) views(name string, list []snapshot.View) {
+	if len(list) == 0 {
+		return
+	}
+	l.key(name)
+	l.open('[')
+	for i := range list {
+		v := &list[i]
+		l.open('{')
+		l.text("namespace", v.Namespace)
+		l.text("workload_kind", v.WorkloadKind)
+		l.text("workload", v.Workload)
+		l.key("energy")
+		l.open('[')
+		for c := range v.Total {
+			for p := range v.Total[c] {
+				if l.shape.Owner(&v.Total, energy.Component(c), energy.Part(p)) {
+					l.split(c, p, &v.Total, &v.Delta, true)
+				}
+			}
+		}
+		l.close(']')
+		l.close('}')
+	}
+	l.close(']')
+}
+
+// extra writes the labels that the user chose for pods: his list tells which.
+func (l *line) extra(values []string) {
+	if len(values) == 0 {
+		return
+	}
+	l.key("labels")
+	l.b = append(l.b, '[')
+	for i, v := range values {
+		if i > 0 {
+			l.b = append(l.b, ',')
+		}
+		if v == "" {
+			l.b = append(l.b, "null"...)
+		} else {
+			l.b = appendString(l.b, v)
+		}
+	}
+	l.b = append(l.b, ']')
+}
+
+// names writes how each source of names is doing.
+func (l *line) names() {
+	if l.s.NamesPods {
+		l.integer("unnamed_pods", uint64(max(l.s.Unnamed, 0)))
+	}
+	if len(l.s.Names) == 0 {
+		return
+	}
+	l.key("names")
+	l.open('[')
+	for i := range l.s.Names {
+		n := &l.s.Names[i]
+		l.open('{')
+		l.text("source", n.Source)
+		l.key("up")
+		l.b = strconv.AppendBool(l.b, n.Up)
+		l.integer("known", uint64(max(n.Known, 0)))
+		l.integer("requests_total", n.Requests)
+		l.integer("received_bytes_total", n.Bytes)
+		l.time("synced", n.Synced)
+		l.close('}')
 	}
 	l.close(']')
 }
