@@ -128,7 +128,7 @@ func TestContextHoldsWhatIsBuilt(t *testing.T) {
 			sent[name] = true
 		}
 	}
-	out, err := here.run(t.Context(), "amd64", "go", "list", "-deps", "-f", `{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}`, "./cmd/noether", "./deploy/image/cmd/noether-image")
+	out, err := here.run(t.Context(), "amd64", "list", "-deps", "-f", `{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}`, "./cmd/noether", "./deploy/image/cmd/noether-image")
 	if err != nil {
 		t.Fatal(err)
 	}

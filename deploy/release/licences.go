@@ -42,11 +42,11 @@ var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([
 // links: of each module and of the directories above each package in it, of
 // data that is embedded, and Go's own.
 func (s Source) Licences(ctx context.Context, arch string) ([]Licence, error) {
-	out, err := s.run(ctx, arch, "go", "list", "-deps", "-json=ImportPath,Dir,Standard,EmbedFiles,Module", "./cmd/noether")
+	out, err := s.run(ctx, arch, "list", "-deps", "-json=ImportPath,Dir,Standard,EmbedFiles,Module", "./cmd/noether")
 	if err != nil {
 		return nil, fmt.Errorf("list what the binary links: %w", err)
 	}
-	goroot, err := s.run(ctx, arch, "go", "env", "GOROOT")
+	goroot, err := s.run(ctx, arch, "env", "GOROOT")
 	if err != nil {
 		return nil, err
 	}

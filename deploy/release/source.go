@@ -86,7 +86,7 @@ func (s Source) Build(ctx context.Context, arch, out string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.run(ctx, arch, "go", "build", "-trimpath", "-buildvcs=false",
+	_, err = s.run(ctx, arch, "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+s.Version+" -X main.revision="+s.Revision,
 		"-o", out, "./cmd/noether")
 	if err != nil {
@@ -95,9 +95,9 @@ func (s Source) Build(ctx context.Context, arch, out string) error {
 	return nil
 }
 
-// run runs a command in the checkout, for arch.
-func (s Source) run(ctx context.Context, arch, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+// run runs the go command in the checkout, for arch.
+func (s Source) run(ctx context.Context, arch string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0",
 		"GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "LC_ALL=C", "TZ=UTC")
@@ -107,7 +107,7 @@ func (s Source) run(ctx context.Context, arch, name string, args ...string) ([]b
 		if said := strings.TrimSpace(stderr.String()); said != "" {
 			err = errors.New(said)
 		}
-		return nil, fmt.Errorf("run %s %s: %w", name, args[0], err)
+		return nil, fmt.Errorf("run go %s: %w", args[0], err)
 	}
 	return stdout.Bytes(), nil
 }

@@ -27,8 +27,8 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Getenv("SOURCE_DATE_EPOCH"), os.Stderr) //nolint:forbidigo // this is a command
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "noether-image:", err) //nolint:errcheck // nobody is left to tell
-		os.Exit(1)                                     //nolint:forbidigo // this is a command
+		fmt.Fprintln(os.Stderr, "noether-image:", err)
+		os.Exit(1) //nolint:forbidigo // this is a command
 	}
 }
 
