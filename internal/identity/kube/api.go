@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -300,41 +299,30 @@ func (w *endingWatch) Stop() {
 
 // watchNode asks what pods can reserve, now and then.
 func (a *api) watchNode(ctx context.Context) {
-	said := false
-	known := false
-	for {
-		allocatable, err := a.allocatable(ctx)
+	known, said := false, false
+	for ctx.Err() == nil {
 		wait := nodeInterval
-		switch {
-		case err == nil:
+		allocatable, err := a.allocatable(ctx)
+		if err == nil {
+			known = true
 			a.index.reserve(allocatable)
-			known, said = true, false
-		case ctx.Err() != nil:
-			return
-		default:
-			if !known {
-				a.index.reserve(a.machine)
-			}
-			// An API that does not answer at all is told by the watch.
-			if denied := apierrors.IsForbidden(err) || apierrors.IsNotFound(err); denied && !said {
+		} else if !known && ctx.Err() == nil {
+			a.index.reserve(a.machine)
+			denied := apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
+			if denied && !said {
 				said = true
 				attrs := []slog.Attr{slog.String("reason", err.Error())}
-				if known := new(probe.Error); errors.As(a.explain(err), &known) {
+				if known, ok := errors.AsType[*probe.Error](a.explain(err)); ok {
 					attrs = append(attrs, slog.String("remedy", known.Remedy))
 				}
-				a.log.LogAttrs(ctx, slog.LevelWarn, "the node cannot be read: this machine's own CPUs and memory stand for what pods can reserve", attrs...)
-			} else if !denied && !known {
+				a.log.LogAttrs(ctx, slog.LevelWarn,
+					"the node cannot be read; this machine's own CPUs and memory stand for what pods can reserve", attrs...)
+			}
+			if !denied { // an API that does not answer at all is told by the watch
 				wait = nodeInterval / 10
 			}
 		}
-		// Nodes that started together do not ask together.
-		timer := time.NewTimer(wait + time.Duration(rand.Int64N(int64(wait/10))))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+		pause(ctx, jittered(wait), nil)
 	}
 }
 

@@ -2,9 +2,11 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"noether/internal/probe"
@@ -36,5 +38,22 @@ func (a *api) check(ctx context.Context) (string, error) {
 	}
 	w.Stop()
 	reason := fmt.Sprintf("%d pods on node %s", len(list.Items), a.node)
+	_, err = a.allocatable(ctx)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", a.explain(err)
+	case apierrors.IsForbidden(err):
+		reason += `; the node may not be read ({apiGroups: [""], resources: [nodes], verbs: [get]}), ` +
+			"so this machine's own CPUs and memory stand for what pods can reserve"
+		if len(list.Items) == 0 {
+			return "", &probe.Error{
+				Status: probe.Broken,
+				Remedy: "is --node-name this machine's name in: kubectl get nodes?",
+				Err:    errors.New(reason),
+			}
+		}
+	case err != nil:
+		return "", a.explain(err)
+	}
 	return reason, nil
 }

@@ -49,10 +49,20 @@ func isDevice(name string) bool {
 	return false
 }
 
-// maxAmount bounds every amount, so that no sum overflows: 2^50 bytes or millicores.
+// maxAmount bounds every amount, in bytes or millicores, so that no sum overflows.
 const maxAmount = 1 << 50
 
-func bounded(n int64) uint64 { return uint64(min(max(n, 0), maxAmount)) }
+// bounded returns q in units of 10^scale, rounded up, within [0, maxAmount].
+func (q *quantity) bounded(scale resource.Scale) uint64 {
+	switch {
+	case q.Sign() <= 0:
+		return 0
+	case q.CmpInt64(maxAmount) >= 0: // ScaledValue would wrap around
+		return maxAmount
+	default:
+		return min(uint64(q.ScaledValue(scale)), maxAmount)
+	}
+}
 
 // reserved returns the amounts that matter, fractions rounded up.
 func (q quantities) reserved() workload.Reserved {
@@ -60,11 +70,11 @@ func (q quantities) reserved() workload.Reserved {
 	for name, amount := range q {
 		switch {
 		case name == "cpu":
-			r.CPU = bounded(amount.MilliValue())
+			r.CPU = amount.bounded(resource.Milli)
 		case name == "memory":
-			r.Memory = bounded(amount.Value())
+			r.Memory = amount.bounded(0)
 		case isDevice(name):
-			r.Devices += bounded(amount.Value())
+			r.Devices += amount.bounded(0)
 		}
 	}
 	return r
