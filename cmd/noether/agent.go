@@ -22,6 +22,7 @@ import (
 	"noether/internal/energy"
 	"noether/internal/export/ndjson"
 	"noether/internal/export/stdout"
+	identity "noether/internal/identity/all"
 	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/web"
@@ -112,6 +113,10 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 		return err
 	}
 
+	namers, err := openNames(cfg, log, clock)
+	if err != nil {
+		return err
+	}
 	m, err := openMachine(ctx, cfg, log, clock)
 	if err != nil {
 		return err
@@ -127,6 +132,7 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 		Verdicts: m.verdicts,
 		Usage:    m.usage,
 		Owners:   m.owners,
+		Names:    identity.Combine(namers...),
 		Clock:    clock,
 		Log:      log,
 		OnTick:   out.Offer,
@@ -143,6 +149,8 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	announce(log, cfg, m, server.Addrs())
 	debug.FreeOSMemory() // opening left garbage that is never needed again, BTF above all
 
+	stopNames := runNames(context.WithoutCancel(ctx), log, namers)
+	defer func() { err = errors.Join(err, stopNames()) }()
 	ticking, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTicking()
 	ticked := make(chan error, 1)

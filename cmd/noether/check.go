@@ -30,10 +30,11 @@ func newCheck(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what can be measured here, what cannot, why, and what mends it",
-		Long: `check tries every energy sensor and every source of CPU time on this machine and
-says for each whether it works, is absent, forbidden, masked or broken, why, and
-the command that mends it. It measures for a second and ends with what the agent
-would do here, with the same flags, variables and file.
+		Long: `check tries every energy sensor, every source of CPU time and whoever tells the
+names of pods and containers, and says for each whether it works, is absent,
+forbidden, masked or broken, why, and the command that mends it. It measures for
+a second and ends with what the agent would do here, with the same flags,
+variables and file.
 
 The exit code is 0 when the agent would produce energy and 1 when it would not,
 or when the settings are wrong. An estimate is energy, unless --require measured.`,
@@ -60,6 +61,7 @@ or when the settings are wrong. An estimate is energy, unless --require measured
 func checkSettings() []string {
 	return []string{
 		"config", "listen", "web.config-file", "interval", "keep-finished", "processes", "sensor", "usage", "policy", "node-name",
+		"kube-source", "kube-config", "kube-kubelet-url", "kube-kubelet-ca", "kube-token-file", "kube-pod-labels", "container-names",
 		"root", "procfs", "sysfs", "cgroupfs", "model.idle-watts", "model.max-watts", "model.tdp-watts", "log.level", "log.format",
 	}
 }
@@ -70,6 +72,7 @@ type report struct {
 	Warnings []string  `json:"warnings,omitempty"`
 	Sensors  []verdict `json:"sensors"`
 	Usage    []verdict `json:"usage"`
+	Names    []verdict `json:"names"` // of pods and containers
 	Agent    outlook   `json:"agent"`
 }
 
@@ -146,6 +149,11 @@ func (r *report) lookAround(ctx context.Context, cfg *config.Config) {
 	}
 	for _, v := range usage.Probe(ctx, usageOptions(cfg, slog.New(slog.DiscardHandler), clock)) {
 		r.Usage = append(r.Usage, verdictOf(v))
+	}
+	for _, v := range probeNames(ctx, cfg, slog.New(slog.DiscardHandler), clock) {
+		named := verdictOf(v)
+		named.Chosen = v.Status == probe.Works
+		r.Names = append(r.Names, named)
 	}
 }
 
@@ -259,6 +267,7 @@ func (r *report) write(w io.Writer, columns int) error {
 	}
 	t.verdicts("Where energy comes from", r.Sensors)
 	t.verdicts("Where CPU time comes from", r.Usage)
+	t.verdicts("Where names of pods and containers come from", r.Names)
 	t.heading("What the agent would do here")
 	o := &r.Agent
 	if !o.Energy {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"noether/internal/agent"
+	"noether/internal/identity/kube"
 	"noether/internal/linux"
 	"noether/internal/sensor/model"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	Agent        agent.Config
 	Stdout, JSON bool // print each tick; JSON wins
 
+	Kube           Kube
+	ContainerNames []string // auto, off, or paths of sockets
+
 	Root, Proc, Sys, Cgroup string
 
 	Sensors []string
@@ -39,16 +43,26 @@ type Config struct {
 	LogFormat string
 }
 
+// Kube says who tells the names of pods.
+type Kube struct {
+	Source                string // off, api or kubelet
+	Config, TokenFile     string // files; may be empty
+	KubeletURL, KubeletCA string
+	PodLabels             []string
+}
+
 // Default returns the settings of a user who says nothing.
 func Default() Config {
 	return Config{
-		Listen:    []string{"127.0.0.1:9877"},
-		Agent:     agent.Default(),
-		Root:      "/",
-		Sensors:   []string{"auto"},
-		Usage:     "auto",
-		LogLevel:  slog.LevelInfo,
-		LogFormat: "text",
+		Listen:         []string{"127.0.0.1:9877"},
+		Agent:          agent.Default(),
+		Kube:           Kube{Source: "off", KubeletURL: kube.DefaultKubeletURL},
+		ContainerNames: []string{"auto"},
+		Root:           "/",
+		Sensors:        []string{"auto"},
+		Usage:          "auto",
+		LogLevel:       slog.LevelInfo,
+		LogFormat:      "text",
 	}
 }
 
@@ -73,6 +87,21 @@ func (c *Config) warnings() (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("keep-finished %s is shorter than two ticks of interval %s: what has ended is kept for %s, else it could vanish before it is scraped",
 			shortDuration(c.Agent.KeepFinished), shortDuration(c.Agent.Interval), shortDuration(least)))
 	}
+	for _, s := range []struct {
+		name  string
+		given bool
+		uses  []string
+	}{
+		{"kube-config", c.Kube.Config != "", []string{"api"}},
+		{"kube-kubelet-url", c.Kube.KubeletURL != kube.DefaultKubeletURL, []string{"kubelet"}},
+		{"kube-kubelet-ca", c.Kube.KubeletCA != "", []string{"kubelet"}},
+		{"kube-token-file", c.Kube.TokenFile != "", []string{"api", "kubelet"}},
+		{"kube-pod-labels", len(c.Kube.PodLabels) > 0, []string{"api", "kubelet"}},
+	} {
+		if s.given && !slices.Contains(s.uses, c.Kube.Source) {
+			warnings = append(warnings, fmt.Sprintf("%s has no effect: it is for kube-source %s, which is %s", s.name, strings.Join(s.uses, " or "), c.Kube.Source))
+		}
+	}
 	return warnings
 }
 
@@ -94,6 +123,24 @@ func (c *Config) validate() (problems []Problem) {
 		problems = append(problems, Problem{
 			Name: "sensor", Value: strings.Join(c.Sensors, ","),
 			Text: "auto chooses by itself: name sensors, or auto, not both",
+		})
+	}
+	if c.Kube.Source != "off" && c.Agent.NodeName == "" {
+		problems = append(problems, Problem{
+			Name: "kube-source", Value: c.Kube.Source,
+			Text: "needs node-name: the name of this machine in kubectl get nodes; in a pod set NOETHER_NODE_NAME from the field spec.nodeName",
+		})
+	}
+	if _, err := kube.ParseLabels(c.Kube.PodLabels); err != nil {
+		problems = append(problems, Problem{
+			Name: "kube-pod-labels", Value: strings.Join(c.Kube.PodLabels, ","),
+			Text: fmt.Sprintf("has two items for one label: %v", err),
+		})
+	}
+	if len(c.ContainerNames) > 1 && (slices.Contains(c.ContainerNames, "auto") || slices.Contains(c.ContainerNames, "off")) {
+		problems = append(problems, Problem{
+			Name: "container-names", Value: strings.Join(c.ContainerNames, ","),
+			Text: "says two things: name sockets, or auto, or off",
 		})
 	}
 	return problems

@@ -138,13 +138,40 @@ func TestEverySettingHasOneNameOneVariableAndAnExampleThatWorks(t *testing.T) {
 		if s.Name == "config" {
 			continue
 		}
-		c, _, err := load(t, nil, []string{s.Env() + "=" + s.Example})
+		c, _, err := load(t, nil, []string{"NOETHER_NODE_NAME=some", s.Env() + "=" + s.Example})
 		if err != nil {
 			t.Errorf("example of %s: %v", s.Name, err)
 		}
 		if got := s.get(&c); got == s.Default() || got != s.Example {
 			t.Errorf("%s set to %q reads %q, default %q", s.Name, s.Example, got, s.Default())
 		}
+	}
+}
+
+func TestNamesThatNobodyTells(t *testing.T) {
+	_, _, err := load(t, []string{"--kube-source=api", "--container-names=auto,/run/docker.sock", "--kube-pod-labels=app.kubernetes.io/name,app-kubernetes-io/name"}, nil)
+	want := `--kube-source: "api" needs node-name: the name of this machine in kubectl get nodes; in a pod set NOETHER_NODE_NAME from the field spec.nodeName
+--kube-pod-labels: "app.kubernetes.io/name,app-kubernetes-io/name" has two items for one label: pod labels "app.kubernetes.io/name" and "app-kubernetes-io/name" would both be called label_app_kubernetes_io_name: choose one of them
+--container-names: "auto,/run/docker.sock" says two things: name sockets, or auto, or off`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	for arg, want := range map[string]string{
+		"--kube-source=apis":                     `"apis" is not one of off, api, kubelet: did you mean api?`,
+		"--kube-kubelet-url=http://10.0.0.1":     "is not https://HOST:PORT",
+		"--kube-kubelet-url=https://u:p@n:10250": "is not https://HOST:PORT",
+		"--kube-pod-labels=team,a b":             `"team,a b" has a wrong item: pod label "a b" is no key that Kubernetes allows`,
+		"--container-names=of":                   `"of" is not one of auto, off: did you mean off?`,
+		"--container-names=docker.sock":          "is no absolute path",
+		"--container-names=unix:///run/x.sock":   "write the path alone, /run/x.sock",
+	} {
+		if _, _, err := load(t, []string{arg}, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+	_, warnings, err := load(t, []string{"--kube-kubelet-ca=/ca", "--kube-source=api", "--node-name=n"}, nil)
+	if diff := cmp.Diff([]string{"kube-kubelet-ca has no effect: it is for kube-source kubelet, which is api"}, warnings); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"noether/internal/agent"
+	"noether/internal/identity/kube"
 	sensors "noether/internal/sensor/all"
 	"noether/internal/sensor/model"
 )
@@ -81,6 +83,20 @@ func Table() []Setting {
 			func(c *Config) *string { return &c.Agent.Policy }, checkPolicy),
 		text("node-name", "NAME", "value of the label node on every family; without it there is no such label", "rack4-17",
 			func(c *Config) *string { return &c.Agent.NodeName }, checkNodeName),
+		text("kube-source", "off|api|kubelet", "who tells the names of Kubernetes pods; other than off it needs node-name", "api",
+			func(c *Config) *string { return &c.Kube.Source }, oneOf("off", "api", "kubelet")),
+		text("kube-config", "FILE", "kubeconfig for the API server; a pod with a service account needs none", "/etc/noether/kubeconfig",
+			func(c *Config) *string { return &c.Kube.Config }, nil),
+		text("kube-kubelet-url", "URL", "address of this machine's kubelet, for kube-source kubelet", "https://192.0.2.17:10250",
+			func(c *Config) *string { return &c.Kube.KubeletURL }, checkKubelet),
+		text("kube-kubelet-ca", "FILE", "certificates that the kubelet's is verified by", "/var/lib/kubelet/pki/kubelet.crt",
+			func(c *Config) *string { return &c.Kube.KubeletCA }, nil),
+		text("kube-token-file", "FILE", "bearer token for the API server or the kubelet, read again when it changes; without it that of the pod's service account", "/etc/noether/token",
+			func(c *Config) *string { return &c.Kube.TokenFile }, nil),
+		list("kube-pod-labels", "KEY|annotation:KEY", "label or annotation of pods that becomes a label of theirs here, as label_KEY or annotation_KEY", "app.kubernetes.io/name,annotation:team",
+			func(c *Config) *[]string { return &c.Kube.PodLabels }, checkPodLabel),
+		list("container-names", "auto|off|SOCKET", "who tells the names of containers outside pods: auto asks the sockets of Docker and Podman that are there", "/run/podman/podman.sock",
+			func(c *Config) *[]string { return &c.ContainerNames }, checkContainerNames),
 		text("root", "DIR", "where the machine's /proc, /sys and /sys/fs/cgroup are found", "/host",
 			func(c *Config) *string { return &c.Root }, notEmpty),
 		text("procfs", "DIR", "where /proc is found, if not below root", "/host/proc",
@@ -295,6 +311,35 @@ func checkPolicy(s string) error {
 		return errors.New("is not available yet: choose utilisation or proportional")
 	}
 	return oneOf("utilisation", "proportional")(s)
+}
+
+func checkKubelet(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("is not https://HOST:PORT: write it like https://127.0.0.1:10250")
+	}
+	return nil
+}
+
+func checkPodLabel(s string) error {
+	if _, err := kube.ParseLabels([]string{s}); err != nil {
+		return fmt.Errorf("has a wrong item: %w", err)
+	}
+	return nil
+}
+
+func checkContainerNames(s string) error {
+	if strings.HasPrefix(s, "/") {
+		return nil
+	}
+	if path, ok := strings.CutPrefix(s, "unix://"); ok {
+		return fmt.Errorf("is an address: write the path alone, %s", path)
+	}
+	err := oneOf("auto", "off")(s)
+	if err != nil && strings.ContainsAny(s, "/.") {
+		return errors.New("is no absolute path: write it like /run/podman/podman.sock")
+	}
+	return err
 }
 
 func notEmpty(s string) error {
