@@ -120,7 +120,7 @@ licences: $(GOLICENSES) ## every dependency has a licence of the list
 generate: check-go $(GOLANGCI) ## everything that is generated; fails if the tree then differs from what is committed
 	$(GOLANGCI) fmt ./...
 	$(GO) generate ./...
-	@set -x; $(GO) test $$(grep -rl --include=*_test.go 'flag.Bool("update"' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+	@set -x; $(GO) test -p 1 $$(grep -rl --include=*_test.go 'flag.Bool("update"' internal cmd deploy | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 	git diff --exit-code
 
 cross: check-go ## static binaries and compiled tests for amd64 and arm64
