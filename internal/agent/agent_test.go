@@ -387,6 +387,45 @@ func TestUsageThatFails(t *testing.T) {
 	})
 }
 
+// namer is a source that knows a pod as soon as it was asked for it.
+type namer struct {
+	names *workload.Names
+	calls []string
+}
+
+func (n *namer) Latest() *workload.Names {
+	n.calls = append(n.calls, "latest")
+	return n.names
+}
+
+func (n *namer) Missing(owners []workload.Owner) {
+	n.calls = append(n.calls, "missing")
+	if len(owners) > 0 && n.names.Pods == nil {
+		n.names = asked(map[string]*workload.PodFacts{owners[0].Pod.UID: facts("u1", "web-1", 0)})
+	}
+}
+
+func (n *namer) Status(dst []workload.NamesStatus) []workload.NamesStatus {
+	return append(dst, workload.NamesStatus{Source: "api", Up: true, Known: len(n.names.Pods)})
+}
+
+func TestNamesAreTakenAndAskedForEachTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 5*time.Second, 100*unit.Watt, 0)
+		n := &namer{names: asked(nil)}
+		r.agent.opts.Names = n
+		r.usage.group.Place = &workload.Place{Paths: []workload.CgroupPath{{Path: "/pod/u1"}}}
+		s := r.run(t, 1500*time.Millisecond)
+		if got := strings.Join(n.calls, " "); got != "latest missing latest missing" {
+			t.Errorf("calls at the baseline and the first tick: %s", got)
+		}
+		// Seen at the baseline and asked for then: named in the first tick.
+		if len(s.Pods) != 1 || s.Pods[0].Owner.Pod.Name != "web-1" || s.Unnamed != 0 || len(s.Names) != 1 || s.Names[0].Known != 1 {
+			t.Errorf("pods %+v, names %+v, %d unnamed", s.Pods, s.Names, s.Unnamed)
+		}
+	})
+}
+
 func TestConfigValidate(t *testing.T) {
 	f := func(change func(*Config), want string) {
 		t.Helper()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -67,9 +68,7 @@ func (p *player) change() {
 
 func (p *player) names() *workload.Names {
 	n := &workload.Names{Pods: map[string]*workload.PodFacts{}, Containers: map[string]string{}, AsksPods: true}
-	for uid, f := range p.pods {
-		n.Pods[uid] = f
-	}
+	maps.Copy(n.Pods, p.pods)
 	if p.script.n(2) == 1 {
 		n.Containers["x"] = "db" + strconv.Itoa(p.script.n(2))
 	}

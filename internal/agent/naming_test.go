@@ -237,10 +237,6 @@ func TestPodHasTheCPUTimeOfAllItsParts(t *testing.T) {
 
 func idle(a *snapshot.Account) unit.Energy { return a.Delta[energy.CPU][energy.Idle] }
 
-func podNamed(s *snapshot.Snapshot, name string) *snapshot.Account {
-	return find(s.Pods, func(o *workload.Owner) bool { return o.Pod.Name == name })
-}
-
 // A quarter of the machine is idle energy of 80 J; 4000 millicores can be reserved.
 func TestIdleIsSharedByRequests(t *testing.T) {
 	w := newWorld(t, Default())

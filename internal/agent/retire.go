@@ -17,8 +17,7 @@ const maxEnded = 2000
 func (b *books) sweep() {
 	keep := max(b.cfg.KeepFinished, 2*b.cfg.Interval)
 	ended := 0
-	for i := len(b.all) - 1; i >= 0; i-- { // retiring moves the last one here
-		a := b.all[i]
+	for _, a := range slices.Backward(b.all) { // retiring moves the last one, seen already, to its place
 		if b.alive(a) || a.pod != nil && a.pod.own == a && a.pod.pending() {
 			a.ended = false
 			continue
