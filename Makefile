@@ -28,12 +28,12 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool prometheus3
+.PHONY: all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
 
 all: lint test ## lint and test (the default)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check-go:
 	@command -v $(GO) >/dev/null || { echo "Go is not installed: see https://go.dev/dl (Debian: apt-get install golang-go), 1.26 or newer"; exit 1; }
@@ -86,11 +86,25 @@ bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs
 bench-impact: check-go ## cost of impact runs beside the npm package @grnsft/if, if npm is there; writes docs/impact-performance.md
 	$(GO) run ./test/bench/impact $(ARGS)
 
-prometheus3: check-go
-	@nice test/e2e/prometheus3.sh || echo "Prometheus 3 cannot be built here: the test of remote-write 2.0 is skipped"
+CLUSTER := $(GO) run ./test/e2e/cluster/cmd/noether-cluster
 
-e2e: check-go promtool prometheus3 ## the real binary, on simulated machines and on this one, with real servers
-	$(GO) test -count=1 -timeout 20m ./test/e2e/...
+prometheus3: check-go ## Prometheus 3, out of the same module as the cluster's programs, once
+	@$(CLUSTER) tools prometheus || echo "Prometheus 3 cannot be built here: the test of remote-write 2.0 is skipped"
+
+cluster-tools: check-go ## Kubernetes and what its tests need, built once: 10 to 30 minutes, then nothing
+	@$(CLUSTER) tools
+
+cluster-up: cluster-tools ## a real one-node Kubernetes on this machine, as root: test/e2e/cluster/README.md
+	@$(CLUSTER) up
+
+cluster-down: check-go ## the end of it; it leaves nothing
+	@$(CLUSTER) down
+
+# One package after another: the tests of one share the machine, and measure it.
+e2e: check-go promtool ## the real binary, on simulated machines, on this one and in a real Kubernetes, with real servers
+	@[ "$$(id -u)" != 0 ] || $(MAKE) cluster-tools || [ "$${CI:-}" != true ]
+	@$(MAKE) prometheus3
+	$(GO) test -count=1 -p 1 -timeout 40m ./test/e2e/...
 
 # A kernel is fetched once; rm -r $(CACHE)/guest-* to have a newer one.
 guest: check-go ## the real binary in emulated machines with other kernels (GUEST_KERNELS); on Debian
