@@ -156,6 +156,9 @@ metricRelabelings:
 {{- fail (printf "config has %q, which the chart sets itself: use the values port, kubernetes or web, or a later flag in extraArgs" $key) }}
 {{- end }}
 {{- end }}
+{{- if dig "web" "config-file" "" $v.config }}
+{{- fail "config has web.config-file, which the chart sets itself: use the value web.configSecret" }}
+{{- end }}
 {{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled; podMonitor.enabled does without" }}
 {{- end }}

@@ -1,0 +1,191 @@
+package helm
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"noether/internal/config"
+)
+
+// find decodes one object of a rendering.
+func find(t *testing.T, all map[string]any, kindName string, into any) {
+	t.Helper()
+	object, ok := all[kindName]
+	if !ok {
+		t.Fatalf("no %s among %v", kindName, slices.Sorted(maps.Keys(all)))
+	}
+	text, err := yaml.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The agent takes the arguments and the file that the chart gives it.
+func TestAgentTakesWhatItIsGiven(t *testing.T) {
+	for _, file := range valueSets(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			all := objects(t, render(t, "--values", file))
+			name := "noether"
+			if all["DaemonSet "+name] == nil {
+				name = "energy"
+			}
+			var set struct {
+				Spec struct {
+					Template struct {
+						Spec struct{ Containers []struct{ Args []string } }
+					}
+				}
+			}
+			find(t, all, "DaemonSet "+name, &set)
+			var settings struct{ Data map[string]string }
+			dir := t.TempDir()
+			if all["ConfigMap "+name] != nil {
+				find(t, all, "ConfigMap "+name, &settings)
+			}
+			for _, f := range []struct{ name, text string }{{"noether.yml", settings.Data["noether.yml"]}, {"web.yml", "{}"}, {"ca.crt", ""}} {
+				if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			args := set.Spec.Template.Spec.Containers[0].Args
+			if args[0] != "agent" {
+				t.Errorf("the first argument is %q, want agent", args[0])
+			}
+			replace := strings.NewReplacer("$(NODE_NAME)", "node-1", "$(HOST_IP)", "192.0.2.1", "/etc/noether/config", dir, "/etc/noether/web", dir, "/etc/noether/kubelet-ca", dir)
+			for i := range args {
+				args[i] = replace.Replace(args[i])
+			}
+			flags := pflag.NewFlagSet("agent", pflag.ContinueOnError)
+			registered := config.Register(flags)
+			if err := flags.Parse(args[1:]); err != nil {
+				t.Fatal(err)
+			}
+			c, warnings, err := config.Load(registered, nil)
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("%q: %v, warnings %q", args, err, warnings)
+			}
+			if c.Agent.NodeName != "node-1" || c.Root != "/host" {
+				t.Errorf("node name %q and root %q, want node-1 and /host", c.Agent.NodeName, c.Root)
+			}
+		})
+	}
+}
+
+// operator is what prometheus-operator v0.85.0 puts before the relabelings of a
+// monitor (pkg/prometheus/promcfg.go, generateServiceMonitorConfig and
+// generatePodMonitorConfig), less what only selects targets.
+const operator = `
+- {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
+- {source_labels: [__meta_kubernetes_service_name], target_label: service}
+- {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
+- {source_labels: [__meta_kubernetes_pod_container_name], target_label: container}
+- {target_label: job, replacement: observability/noether}
+- {source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name], target_label: job, regex: (.+), replacement: "${1}"}
+- {target_label: endpoint, replacement: metrics}
+`
+
+// A series that lacks a label is given the target's: the target must have none
+// that tells about the agent's own pod.
+func TestTargetsAreNoPods(t *testing.T) {
+	type rule struct {
+		Action, Regex, Replacement string
+		SourceLabels               []string `yaml:"sourceLabels"`
+		TargetLabel                string   `yaml:"targetLabel"`
+	}
+	type endpoint struct{ Relabelings []rule }
+	var monitors struct {
+		Spec struct {
+			Endpoints           []endpoint
+			PodMetricsEndpoints []endpoint `yaml:"podMetricsEndpoints"`
+		}
+	}
+	rules := map[string][]*relabel.Config{}
+	for kind, value := range map[string]string{"ServiceMonitor": "serviceMonitor.enabled=true", "PodMonitor": "podMonitor.enabled=true"} {
+		find(t, objects(t, render(t, "--set", value)), kind+" noether", &monitors)
+		list := parseRelabel(t, operator)
+		for _, e := range append(monitors.Spec.Endpoints, monitors.Spec.PodMetricsEndpoints...) {
+			for _, r := range e.Relabelings {
+				m := map[string]any{"action": r.Action}
+				if len(r.SourceLabels) > 0 {
+					m["source_labels"] = r.SourceLabels
+				}
+				for key, text := range map[string]string{"regex": r.Regex, "replacement": r.Replacement, "target_label": r.TargetLabel} {
+					if text != "" {
+						m[key] = text
+					}
+				}
+				text, err := yaml.Marshal([]any{m})
+				if err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, parseRelabel(t, string(text))...)
+			}
+		}
+		rules[kind] = list
+	}
+	text, err := os.ReadFile("../prometheus/scrape.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scrape struct {
+		Jobs []struct {
+			Relabel yaml.Node `yaml:"relabel_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(text, &scrape); err != nil {
+		t.Fatal(err)
+	}
+	var own []*relabel.Config
+	if err := scrape.Jobs[0].Relabel.Decode(&own); err != nil {
+		t.Fatal(err)
+	}
+	rules["scrape.yml"] = own
+
+	found := map[string]string{
+		"job": "noether", "__address__": "10.0.0.7:9877",
+		"__meta_kubernetes_namespace": "noether", "__meta_kubernetes_service_name": "noether", "__meta_kubernetes_pod_name": "noether-x7k2p",
+		"__meta_kubernetes_pod_container_name": "noether", "__meta_kubernetes_pod_container_port_name": "metrics", "__meta_kubernetes_pod_node_name": "node-1",
+		"__meta_kubernetes_pod_label_app_kubernetes_io_name": "noether", "__meta_kubernetes_pod_label_app_kubernetes_io_component": "agent",
+	}
+	want := map[string]string{"job": "noether", "node": "node-1", "instance": "node-1"}
+	for name, list := range rules {
+		target, keep := relabel.Process(labels.FromMap(found), list...)
+		if !keep {
+			t.Errorf("%s drops the agent", name)
+		}
+		got := map[string]string{}
+		target.Range(func(l labels.Label) {
+			if !strings.HasPrefix(l.Name, "__") {
+				got[l.Name] = l.Value
+			}
+		})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: labels of the target (-want +got):\n%s", name, diff)
+		}
+	}
+	found["__meta_kubernetes_pod_label_app_kubernetes_io_component"] = "impact"
+	if _, keep := relabel.Process(labels.FromMap(found), rules["scrape.yml"]...); keep {
+		t.Error("scrape.yml scrapes pods that are no agents")
+	}
+}
+
+func parseRelabel(t *testing.T, text string) (list []*relabel.Config) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return list
+}
