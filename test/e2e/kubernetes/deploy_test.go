@@ -1,0 +1,500 @@
+package kubernetes
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"noether/test/e2e/cluster"
+)
+
+const (
+	prometheusAddress = cluster.NodeIP + ":9090"
+	stateAddress      = cluster.NodeIP + ":9091"
+)
+
+// deploy installs the shop, Noether twice, the operator and Prometheus, and
+// waits for the first scrape.
+func (l *lab) deploy(t *testing.T) {
+	ctx := t.Context()
+	for _, namespace := range []string{"shop", "observability", "noether", "noether-unprivileged"} {
+		if err := l.Namespace(ctx, namespace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.kubectl(t, "apply", "-n", "shop", "-f", "../shop/manifests/shop.yaml")
+	l.applyIn(t, "shop", shopFile(t, "batch.yaml", "Service", "StatefulSet", "CronJob"))
+	// What was exported once has an increase the next time.
+	l.applyIn(t, "shop", strings.NewReplacer("completions: 20", "completions: 1", "parallelism: 5", "parallelism: 1").Replace(shopFile(t, "batch.yaml", "Job")))
+	if err := os.WriteFile(filepath.Join(cluster.ManifestDir, "till.yaml"), []byte(shopFile(t, "static.yaml")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.objectsBefore = l.objects(t)
+
+	l.testNamespaceLevel(t)
+	manifest := l.manifest(t)
+	values := filepath.Join(l.dir, "values.yaml")
+	if err := os.WriteFile(values, []byte(`
+image: {tag: e2e, pullPolicy: Never}
+config: {interval: 1s}
+kubernetes: {podLabels: [app.kubernetes.io/name, team]}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	scored := filepath.Join(l.dir, "impact.yaml")
+	if err := os.WriteFile(scored, fmt.Appendf(nil, `
+prometheusRule: {enabled: true, labels: {release: kube-prometheus-stack}}
+impact:
+  prometheus: {url: "http://%[1]s", remoteWriteUrl: "http://%[1]s/api/v1/write"}
+  jobs:
+    - name: shop
+      schedule: "* * * * *"
+      manifest: |
+%[2]s`, prometheusAddress, regexp.MustCompile(`(?m)^`).ReplaceAllString(manifest, "        ")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.api = &agent{l: l, release: "noether", namespace: "noether"}
+	l.kubelet = &agent{l: l, release: "noether-unprivileged", namespace: "noether-unprivileged"}
+	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored,
+		"--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.namespace=observability", "--set", "serviceMonitor.interval=15s",
+		"--set", "serviceMonitor.labels.release=kube-prometheus-stack", "--wait", "--timeout=3m")
+	l.keep("helm-install.txt", notes)
+	l.helm(t, "install", "noether-unprivileged", l.chart, "-n", "noether-unprivileged", "-f", values,
+		"--set", "variant=unprivileged,kubernetes.source=kubelet", "--wait", "--timeout=3m")
+	l.operate(t)
+	l.keep("helm-test.txt", l.helm(t, "test", "noether", "-n", "noether", "--logs", "--timeout=2m"))
+	l.helm(t, "test", "noether-unprivileged", "-n", "noether-unprivileged", "--timeout=2m")
+	l.kubectl(t, "wait", "-n", "shop", "--for=condition=Available", "deployment", "--all", "--timeout=3m")
+	l.kubectl(t, "wait", "-n", "shop", "--for=condition=Complete", "job/invoices", "--timeout=3m")
+	l.kubectl(t, "delete", "-n", "shop", "job/invoices")
+	l.scrape(t, time.Now().Add(3*time.Second))
+	l.keep("pods.txt", l.kubectl(t, "get", "pods", "-A", "-o", "wide"))
+}
+
+func (l *lab) applyIn(t *testing.T, namespace, yaml string) {
+	t.Helper()
+	if _, err := l.Kubectl(t.Context(), strings.NewReader(yaml), "apply", "-n", namespace, "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keep writes an output to the directory E2E_OUTPUTS, for documentation.
+func (l *lab) keep(name, text string) {
+	if dir := os.Getenv("E2E_OUTPUTS"); dir != "" {
+		os.MkdirAll(dir, 0o755)
+		os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+	}
+}
+
+// testNamespaceLevel: a namespace that would refuse every pod is an error that
+// says what to do, before anything is installed.
+func (l *lab) testNamespaceLevel(t *testing.T) {
+	t.Helper()
+	l.kubectl(t, "label", "namespace", "noether", "pod-security.kubernetes.io/enforce=restricted")
+	if _, err := l.tryHelm("install", "noether", l.chart, "-n", "noether"); err == nil || !strings.Contains(err.Error(), "pod-security.kubernetes.io/enforce=privileged") {
+		t.Errorf("install into a restricted namespace: %v", err)
+	}
+	for _, namespace := range []string{"noether", "noether-unprivileged"} {
+		l.kubectl(t, "label", "--overwrite", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
+	}
+}
+
+// manifest is the example of the documentation, each minute.
+func (l *lab) manifest(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../examples/noether-sci.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := string(text)
+	for from, to := range map[string]string{
+		"window: 1h": "window: 1m", "step: 1h": "step: 1m", "delay: 2m": "delay: 20s",
+		`http_requests_total{namespace="shop", service="web"}`: `shop_requests_total{service="frontend"}`,
+	} {
+		if !strings.Contains(out, from) {
+			t.Fatalf("examples/noether-sci.yml has no %q", from)
+		}
+		out = strings.ReplaceAll(out, from, to)
+	}
+	return out
+}
+
+// operate starts the operator and the Prometheus that it configures. Both are
+// programs beside the pods, because there are no images of them here.
+func (l *lab) operate(t *testing.T) {
+	t.Helper()
+	l.apply(t, `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: prometheus, namespace: observability}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: Prometheus
+metadata: {name: k8s, namespace: observability}
+spec:
+  replicas: 0
+  version: v3.5.1
+  serviceAccountName: prometheus
+  serviceMonitorSelector: {matchLabels: {release: kube-prometheus-stack}}
+  serviceMonitorNamespaceSelector: {}
+  podMonitorSelector: {matchLabels: {release: kube-prometheus-stack}}
+  podMonitorNamespaceSelector: {}
+  ruleSelector: {matchLabels: {release: kube-prometheus-stack}}
+  ruleNamespaceSelector: {}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata: {name: frontend, namespace: shop, labels: {release: kube-prometheus-stack}}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/name: frontend}}
+  podMetricsEndpoints: [{port: http, interval: 15s}]
+---
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: somebody-elses, namespace: shop, labels: {release: other}}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/name: frontend}}
+  endpoints: [{port: http}]
+`)
+	l.spawn(t, "prometheus-operator", "-web.listen-address=127.0.0.1:18080", "-web.enable-tls=false", "-kubelet-endpoints=false", "-kubelet-endpointslice=false")
+	config := filepath.Join(l.dir, "prometheus.yml")
+	eventually(t, "the operator's configuration", func() error {
+		generated, err := l.generated()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(config, []byte(generated), 0o644)
+	})
+	if out, err := l.Run(t.Context(), nil, "promtool", "check", "config", config); err != nil {
+		t.Fatalf("promtool check config: %v\n%s", err, out)
+	}
+	l.spawn(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(l.dir, "tsdb"),
+		"--web.listen-address="+prometheusAddress, "--web.enable-remote-write-receiver", "--log.level=warn")
+	l.prometheus = &database{l.client, "http://" + prometheusAddress}
+	eventually(t, "Prometheus", func() error {
+		_, err := l.prometheus.query("vector(1)", time.Now())
+		return err
+	})
+}
+
+// generated is the configuration that the operator made, with the places of
+// this machine, the operator's placeholders filled in as its sidecar does, and
+// a target that is not a pod's.
+func (l *lab) generated() (string, error) {
+	var secret struct{ Data map[string]string }
+	text, err := l.try("get", "secret", "prometheus-k8s", "-n", "observability", "-o", "json")
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &secret)
+	}
+	if err != nil {
+		return "", err
+	}
+	packed, err := base64.StdEncoding.DecodeString(secret.Data["prometheus.yaml.gz"])
+	if err != nil {
+		return "", err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return "", err
+	}
+	plain, err := io.ReadAll(z)
+	if err != nil {
+		return "", err
+	}
+	out := string(plain)
+	l.keep("generated-prometheus.yml", out)
+	for _, want := range []string{"job_name: serviceMonitor/observability/noether/0", "job_name: podMonitor/shop/frontend/0"} {
+		if !strings.Contains(out, want) {
+			return "", fmt.Errorf("the operator's configuration has no %q yet", want)
+		}
+	}
+	if strings.Contains(out, "somebody-elses") {
+		return "", errors.New("the operator took a ServiceMonitor with another label")
+	}
+	var rules struct{ Data map[string]string }
+	text, err = l.try("get", "configmap", "prometheus-k8s-rulefiles-0", "-n", "observability", "-o", "json")
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &rules)
+	}
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(l.dir, "rules")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for name, text := range rules.Data {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	out = strings.NewReplacer("$(POD_NAME)", "k8s-0", "$(SHARD)", "0", "/etc/prometheus/rules/prometheus-k8s-rulefiles-0", dir).Replace(out)
+	out = regexp.MustCompile(`(?m)^  - role: (\w+)$`).ReplaceAllString(out, "  - role: $1\n    kubeconfig_file: "+cluster.AdminKubeconfig)
+	at := strings.Index(out, "scrape_configs:\n")
+	if at < 0 {
+		return "", errors.New("the operator's configuration scrapes nothing")
+	}
+	at += len("scrape_configs:\n")
+	return out[:at] + fmt.Sprintf("- job_name: kube-state-metrics\n  honor_labels: true\n  scrape_interval: 5s\n  static_configs: [{targets: [%q]}]\n", stateAddress) + out[at:], nil
+}
+
+// spawn starts a program of the cluster's tools that ends with the test.
+func (l *lab) spawn(t *testing.T, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	log, err := os.Create(filepath.Join(l.dir, name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := l.Command(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := l.Spawn(cmd); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); cmd.Wait() }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		log.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("log of %s:\n%s", name, text[max(0, len(text)-4000):])
+		}
+	})
+}
+
+// describe serves what kube-state-metrics would say of the pods that are there
+// now: https://github.com/kubernetes/kube-state-metrics, docs/metrics/workload/pod-metrics.md.
+func (l *lab) describe(t *testing.T) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("# HELP kube_pod_info Information about pod.\n# TYPE kube_pod_info gauge\n")
+	pods := l.pods(t)
+	for _, p := range pods {
+		kind, name := "", ""
+		if len(p.Metadata.OwnerReferences) > 0 {
+			kind, name = p.Metadata.OwnerReferences[0].Kind, p.Metadata.OwnerReferences[0].Name
+		}
+		fmt.Fprintf(&b, "kube_pod_info{namespace=%q,pod=%q,uid=%q,host_ip=%q,pod_ip=%q,node=%q,created_by_kind=%q,created_by_name=%q,priority_class=\"\",host_network=\"false\"} 1\n",
+			p.Metadata.Namespace, p.Metadata.Name, p.Metadata.UID, cluster.NodeIP, p.Status.PodIP, p.Spec.NodeName, kind, name)
+	}
+	b.WriteString("# HELP kube_pod_labels Kubernetes labels converted to Prometheus labels.\n# TYPE kube_pod_labels gauge\n")
+	for _, p := range pods {
+		fmt.Fprintf(&b, "kube_pod_labels{namespace=%q,pod=%q,uid=%q,label_team=%q} 1\n", p.Metadata.Namespace, p.Metadata.Name, p.Metadata.UID, p.Metadata.Labels["team"])
+	}
+	page := b.String()
+	var listener net.Listener
+	if err := inside(l.Pid(cluster.Kubelet), func() (err error) {
+		listener, err = net.Listen("tcp", stateAddress)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		io.WriteString(w, page)
+	})}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+}
+
+// testChart: helm lint, kubeconform with the schemas of this API server, and
+// the API server itself accept every set of values.
+func (l *lab) testChart(t *testing.T) {
+	sets, err := filepath.Glob(filepath.Join(filepath.Dir(l.chart), "testdata", "*.values.yaml"))
+	if err != nil || len(sets) < 5 {
+		t.Fatalf("%d sets of values, %v", len(sets), err)
+	}
+	schemas := l.schemas(t)
+	for _, namespace := range []string{"default", "observability"} {
+		l.try("create", "namespace", namespace)
+	}
+	for _, set := range sets {
+		name := strings.TrimSuffix(filepath.Base(set), ".values.yaml")
+		t.Run(name, func(t *testing.T) {
+			if out, err := l.tryHelm("lint", "--strict", l.chart, "-f", set); err != nil {
+				t.Errorf("helm lint: %v\n%s", err, out)
+			}
+			rendered := l.helm(t, "template", "noether", l.chart, "-f", set, "--namespace", "default", "--kube-version", l.Tools.Kubernetes, "--api-versions", "monitoring.coreos.com/v1")
+			file := filepath.Join(l.dir, name+".yaml")
+			// OpenShift's kind is the one that this API does not have.
+			rendered = without(rendered, "SecurityContextConstraints")
+			if err := os.WriteFile(file, []byte(rendered), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := l.Run(t.Context(), nil, "kubeconform", "-strict", "-summary", "-schema-location", schemas+"/{{.ResourceKind}}{{.KindSuffix}}.json", file); err != nil {
+				t.Errorf("kubeconform: %v\n%s", err, out)
+			} else if !strings.Contains(out, "Skipped: 0") {
+				t.Errorf("kubeconform: %s", out)
+			}
+			// Objects of a namespace that is made by the same file are refused in a
+			// dry run: there is none yet.
+			if out, err := l.Kubectl(t.Context(), strings.NewReader(without(rendered, "Namespace")), "apply", "--dry-run=server", "-f", "-"); err != nil {
+				t.Errorf("kubectl apply --dry-run=server: %v\n%s", err, out)
+			}
+			if _, err := l.Kubectl(t.Context(), strings.NewReader(strings.Replace(rendered, "    spec:\n", "    spec:\n      nonsense: 1\n", 1)), "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err == nil {
+				t.Error("a field that there is not is accepted: nothing was checked")
+			}
+		})
+	}
+	l.kubectl(t, "delete", "namespace", "observability")
+}
+
+// without drops the documents of one kind.
+func without(yaml, kind string) string {
+	documents := strings.Split(yaml, "\n---\n")
+	return strings.Join(slices.DeleteFunc(documents, func(d string) bool {
+		return strings.Contains("\n"+d, "\nkind: "+kind+"\n")
+	}), "\n---\n")
+}
+
+// schemas writes a JSON schema for each kind of the running API, strict, as
+// kubeconform wants them.
+func (l *lab) schemas(t *testing.T) string {
+	t.Helper()
+	var api struct {
+		Definitions map[string]map[string]any
+	}
+	if err := json.Unmarshal([]byte(l.kubectl(t, "get", "--raw", "/openapi/v2")), &api); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(l.dir, "schemas")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, content any) {
+		b, err := json.Marshal(content)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	kinds := 0
+	for name, d := range api.Definitions {
+		switch {
+		case strings.HasSuffix(name, ".IntOrString"), strings.HasSuffix(name, ".Quantity"):
+			api.Definitions[name] = map[string]any{"type": []string{"string", "number"}}
+			continue
+		}
+		strict(d)
+		gvks, _ := d["x-kubernetes-group-version-kind"].([]any)
+		for _, gvk := range gvks {
+			gvk, _ := gvk.(map[string]any)
+			group, _ := gvk["group"].(string)
+			version, _ := gvk["version"].(string)
+			kind, _ := gvk["kind"].(string)
+			suffix := "-" + version
+			if group != "" {
+				suffix = "-" + strings.SplitN(group, ".", 2)[0] + suffix
+			}
+			write(strings.ToLower(kind+suffix)+".json", map[string]any{"$ref": "definitions.json#/definitions/" + name})
+			kinds++
+		}
+	}
+	write("definitions.json", map[string]any{"definitions": api.Definitions})
+	if kinds < 100 {
+		t.Fatalf("the API has schemas of %d kinds", kinds)
+	}
+	return dir
+}
+
+// strict forbids fields that a schema does not list, all the way down.
+func strict(schema map[string]any) {
+	if properties, ok := schema["properties"].(map[string]any); ok {
+		if _, ok := schema["additionalProperties"]; !ok && schema["x-kubernetes-preserve-unknown-fields"] == nil {
+			schema["additionalProperties"] = false
+		}
+		for _, p := range properties {
+			if p, ok := p.(map[string]any); ok {
+				strict(p)
+			}
+		}
+	}
+	if schema["format"] == "int-or-string" {
+		schema["type"] = []string{"string", "integer"}
+	}
+	if schema["x-kubernetes-int-or-string"] == true {
+		schema["type"] = []string{"string", "integer"}
+	}
+	for _, key := range []string{"items", "additionalProperties"} {
+		if s, ok := schema[key].(map[string]any); ok {
+			strict(s)
+		}
+	}
+}
+
+// idlers is a Deployment of so many pods that do nothing.
+func idlers(n int) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: idlers}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default, namespace: idlers}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idlers, namespace: idlers}
+spec:
+  replicas: %d
+  selector: {matchLabels: {app.kubernetes.io/name: idlers}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: idlers}}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 0
+      containers: [{name: idlers, image: "shop:1", args: [pause]}]
+`, n)
+}
+
+// wrongAuthority is a ConfigMap with the certificate of somebody else.
+func wrongAuthority(t *testing.T, namespace string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "somebody else"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "wrong-authority", "namespace": namespace},
+		"data": map[string]string{"ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))},
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

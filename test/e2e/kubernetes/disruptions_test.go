@@ -1,0 +1,432 @@
+package kubernetes
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"noether/test/e2e/cluster"
+)
+
+// testUnprivileged: without any capability the same containers get the same
+// shares as by BPF.
+func (l *lab) testUnprivileged(t *testing.T) {
+	status := l.status(t, l.kubelet)
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		if status[set] != "0000000000000000" {
+			t.Errorf("the unprivileged agent has %s %s", set, status[set])
+		}
+	}
+	if status["NoNewPrivs"] != "1" || strings.HasPrefix(status["Uid"], "0") {
+		t.Errorf("the unprivileged agent has NoNewPrivs %s and the uids %s", status["NoNewPrivs"], status["Uid"])
+	}
+	// Of CAP_PERFMON and CAP_BPF: linux/capability.h.
+	if got, want := l.status(t, l.api)["CapEff"], fmt.Sprintf("%016x", 1<<38|1<<39); got != want {
+		t.Errorf("the agent with BPF has CapEff %s, want %s", got, want)
+	}
+	containers := func(p page) map[string]float64 {
+		out := map[string]float64{}
+		for _, s := range p.all("noether_container_joules_total", "namespace", "shop", "component", "cpu", "part", "dynamic") {
+			out[s.Labels["pod"]+"/"+s.Labels["container"]+" "+s.Labels["container_id"]], _ = strconv.ParseFloat(s.Value, 64)
+		}
+		return out
+	}
+	// The pages of both at the beginning and the end of the window of the shares.
+	a1, a2, b1, b2 := containers(l.window[0]), containers(l.window[1]), containers(l.window[2]), containers(l.window[3])
+	var a, b float64
+	var steady []string
+	for name := range a2 {
+		_, was := a1[name]
+		_, is := b2[name]
+		app, _, _ := strings.Cut(name, "-")
+		if was && is && a2[name] > a1[name] && app != "newsletter" && app != "invoices" {
+			steady = append(steady, name)
+			a += a2[name] - a1[name]
+			b += b2[name] - b1[name]
+		}
+	}
+	if len(steady) < 14 {
+		t.Errorf("%d containers on both pages", len(steady))
+	}
+	for _, name := range steady {
+		short, _, _ := strings.Cut(name, " ")
+		near(t, "share of "+short+" in %, unprivileged", 100*(b2[name]-b1[name])/b, 100*(a2[name]-a1[name])/a, 0.02)
+	}
+}
+
+// testProbes: who scrapes takes nothing from others, and a probe's second is
+// always enough.
+func (l *lab) testProbes(t *testing.T) {
+	before := l.api.page(t)
+	stop := make(chan struct{})
+	var scrapers sync.WaitGroup
+	var scrapes [4]int
+	for i := range scrapes {
+		scrapers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if text, err := l.api.get("/metrics"); err == nil && strings.Contains(text, "noether_node_joules_total") {
+					scrapes[i]++
+				}
+			}
+		})
+	}
+	slowest := time.Duration(0)
+	client := &http.Client{Transport: l.client.Transport, Timeout: time.Second}
+	failed := 0
+	for range 100 {
+		start := time.Now()
+		resp, err := client.Get(l.api.url(t) + "/healthz")
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Logf("probe: %v", err)
+			failed++
+		}
+		if err == nil {
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		slowest = max(slowest, time.Since(start))
+		time.Sleep(50 * time.Millisecond)
+	}
+	close(stop)
+	scrapers.Wait()
+	total := scrapes[0] + scrapes[1] + scrapes[2] + scrapes[3]
+	t.Logf("%d scrapes beside 100 probes, the slowest of which took %v", total, slowest)
+	if failed > 0 || total < 50 {
+		t.Errorf("%d of 100 probes failed, %d scrapes succeeded", failed, total)
+	}
+	after := l.api.page(t)
+	for _, s := range before.samples {
+		if !strings.HasSuffix(s.Name, "_total") {
+			continue
+		}
+		was, _ := strconv.ParseFloat(s.Value, 64)
+		found := false
+		for _, now := range after.samples {
+			if now.Series == s.Series {
+				is, _ := strconv.ParseFloat(now.Value, 64)
+				found = true
+				if is < was {
+					t.Errorf("%s fell from %v to %v", s.Series, was, is)
+				}
+			}
+		}
+		if !found && strings.HasPrefix(s.Name, "noether_pod_") {
+			t.Errorf("%s was consumed", s.Series)
+		}
+	}
+	if restarts := l.api.pod(t).Status.ContainerStatuses[0].RestartCount; restarts != 0 {
+		t.Errorf("the agent was restarted %d times", restarts)
+	}
+}
+
+// testLookups: pods whose sandboxes never have a name make nobody ask for ever.
+func (l *lab) testLookups(t *testing.T) {
+	requests := func(a *agent, source string) (n, bytes float64) {
+		p := a.page(t)
+		return p.sum("noether_names_requests_total", "source", source), p.sum("noether_names_received_bytes_total", "source", source)
+	}
+	apiBefore, _ := requests(l.api, "api")
+	kubeletBefore, bytesBefore := requests(l.kubelet, "kubelet")
+	start := time.Now()
+	l.apply(t, idlers(50))
+	l.kubectl(t, "rollout", "status", "deployment/idlers", "-n", "idlers", "--timeout=4m")
+	for _, a := range []*agent{l.api, l.kubelet} {
+		eventually(t, "fifty names", func() error {
+			if n := len(a.page(t).all("noether_pod_joules_total", "namespace", "idlers", "component", "cpu", "part", "dynamic")); n != 50 {
+				return fmt.Errorf("%d of 50 pods are named", n)
+			}
+			return nil
+		})
+	}
+	started := time.Since(start)
+	kubeletNamed, _ := requests(l.kubelet, "kubelet")
+	quiet := time.Now()
+	time.Sleep(20 * time.Second)
+	apiAfter, _ := requests(l.api, "api")
+	kubeletAfter, bytesAfter := requests(l.kubelet, "kubelet")
+	minutes := time.Since(quiet).Minutes()
+	t.Logf("api: %.0f requests; kubelet: %.0f requests while fifty pods came in %v, then %.0f in %.2f minutes; %.0f kB in all",
+		apiAfter-apiBefore, kubeletNamed-kubeletBefore, started.Round(time.Second), kubeletAfter-kubeletNamed, minutes, (bytesAfter-bytesBefore)/1e3)
+	if got := apiAfter - apiBefore; got > 5 {
+		t.Errorf("the watch of the API made %.0f requests", got)
+	}
+	if got := kubeletNamed - kubeletBefore; got > 10+2*started.Seconds() {
+		t.Errorf("the kubelet was asked %.0f times in %v", got, started)
+	}
+	if got := (kubeletAfter - kubeletNamed) / minutes; got > 30 {
+		t.Errorf("the kubelet is asked %.0f times a minute for sandboxes that have no name", got)
+	}
+	p := l.kubelet.page(t)
+	for _, wrong := range l.knownNow(t).contradictions(p) {
+		t.Error(wrong)
+	}
+	l.kubectl(t, "delete", "namespace", "idlers", "--wait=false")
+}
+
+// testOutage: names stay while the API server is away, energy goes on, and a
+// pod that came meanwhile has its name afterwards.
+func (l *lab) testOutage(t *testing.T) {
+	steady := slices.DeleteFunc(l.pods(t), func(p pod) bool {
+		kind, _ := owner(p)
+		return kind == "Job" || kind == "CronJob" || kind == "Pod"
+	})
+	before, otherBefore := l.api.page(t), l.kubelet.page(t)
+	from := time.Now()
+	l.Stop(cluster.APIServerProcess)
+	second := filepath.Join(cluster.ManifestDir, "second-till.yaml")
+	text := strings.ReplaceAll(shopFile(t, "static.yaml"), "till", "second-till")
+	if err := os.WriteFile(second, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(second) })
+	var during page
+	for time.Since(from) < time.Minute {
+		time.Sleep(3 * time.Second)
+		during = l.api.page(t)
+		for _, wrong := range l.known.contradictions(during) {
+			t.Error(wrong)
+		}
+	}
+	if absent := missing(during, steady, from, 0); absent != nil {
+		t.Errorf("without the API server these lost their names: %q", absent)
+	}
+	rise := func(before, after page) float64 {
+		return after.sum("noether_node_joules_total") - before.sum("noether_node_joules_total")
+	}
+	near(t, "joules of the machine while the API server is away, by those of the other agent", rise(before, during), rise(otherBefore, l.kubelet.page(t)), 0.05)
+	nameless := during.all("noether_pod_joules_total", "pod", "", "component", "cpu", "part", "dynamic")
+	if len(nameless) != 1 {
+		t.Errorf("%d pods are known by their uid alone, want the one that came meanwhile", len(nameless))
+	}
+	var before2 int64
+	if len(nameless) == 1 {
+		before2 = during.microjoules(t, "noether_pod_joules_total", "pod_uid", nameless[0].Labels["pod_uid"])
+	}
+	if err := l.StartAgain(t.Context(), cluster.APIServerProcess); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the name of the pod that came meanwhile", func() error {
+		l.pods(t)
+		p := l.api.page(t)
+		found := p.all("noether_pod_joules_total", "workload", "second-till", "workload_kind", "StaticPod", "component", "cpu", "part", "dynamic")
+		if len(found) != 1 {
+			return fmt.Errorf("%d pods second-till", len(found))
+		}
+		if left := p.all("noether_pod_joules_total", "pod", ""); len(left) != 0 {
+			return fmt.Errorf("still known by its uid alone: %s", left[0].Series)
+		}
+		if now := p.microjoules(t, "noether_pod_joules_total", "pod_uid", found[0].Labels["pod_uid"]); now < before2 {
+			return fmt.Errorf("it had %d µJ before it had a name, and has %d", before2, now)
+		}
+		return nil
+	})
+	for _, wrong := range l.knownNow(t).contradictions(l.api.page(t)) {
+		t.Error(wrong)
+	}
+}
+
+// testKill: what Prometheus' increase() lacks of the machine's energy is not
+// more than what was used between the last scrape and the new agent's second
+// tick; the other agent, which goes on, says how much that was.
+func (l *lab) testKill(t *testing.T) {
+	restarts := l.api.pod(t).Status.ContainerStatuses[0].RestartCount
+	pid := l.pid(t, l.api)
+	from := l.scrape(t, time.Now())
+	other := l.kubelet.page(t)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	eventually(t, "the agent's return", func() error {
+		if p := l.api.pod(t); p.Status.ContainerStatuses[0].RestartCount == restarts || !p.ready() {
+			return errors.New("not ready")
+		}
+		_, err := l.api.get("/metrics")
+		return err
+	})
+	// Its first tick starts when it does: nothing is known of the time before.
+	began := time.UnixMilli(int64(1000 * l.api.page(t).sum("noether_start_time_seconds")))
+	otherBegan := l.kubelet.page(t)
+	to := l.scrape(t, time.Now().Add(3*tick))
+	otherEnd := l.kubelet.page(t)
+	node := func(p page) float64 { return p.sum("noether_node_joules_total", "component", "cpu") }
+	got := sumOf(l.rise(t, `noether_node_joules_total{job="noether",component="cpu"}`, from, to))
+	truth := node(otherEnd) - node(other)
+	outage := began.Sub(from) + 2*tick // one tick before, and one after
+	most := truth * (outage + time.Second).Seconds() / to.Sub(from).Seconds()
+	if early := node(otherBegan) - node(other); early > most {
+		most = early
+	}
+	t.Logf("killed %v after a scrape, back %v after it: %.2f J of %.2f are missing", killed.Sub(from).Round(time.Millisecond), began.Sub(from).Round(time.Millisecond), truth-got, truth)
+	if missed := truth - got; missed > most || missed < -0.05*truth {
+		t.Errorf("increase() misses %.2f J of %.2f, want at most %.2f: what was used until the new agent ticked", missed, truth, most)
+	}
+	eventually(t, "all names again", func() error {
+		pods := l.pods(t)
+		p := l.api.page(t)
+		if wrong := l.known.contradictions(p); wrong != nil {
+			t.Fatal(wrong)
+		}
+		if absent := missing(p, pods, time.Now(), 10*tick); absent != nil {
+			return fmt.Errorf("%q are not named", absent)
+		}
+		return nil
+	})
+}
+
+// testContainerd: pods go on without their runtime, and so do their counters.
+func (l *lab) testContainerd(t *testing.T) {
+	before := l.api.page(t)
+	if err := l.Restart(t.Context(), cluster.Containerd); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is ready", func() error {
+		if got := l.kubectl(t, "get", "nodes", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`); got != "True" {
+			return fmt.Errorf("Ready is %q", got)
+		}
+		return nil
+	})
+	time.Sleep(5 * tick)
+	pods := l.pods(t)
+	after := l.api.page(t)
+	for _, wrong := range l.known.contradictions(after) {
+		t.Error(wrong)
+	}
+	if absent := missing(after, pods, time.Now(), 10*tick); absent != nil {
+		t.Errorf("after the restart these are not named: %q", absent)
+	}
+	for _, s := range before.all("noether_pod_joules_total", "namespace", "shop", "component", "cpu", "part", "dynamic", "workload_kind", "Deployment") {
+		uid := s.Labels["pod_uid"]
+		a := before.microjoules(t, "noether_pod_joules_total", "pod_uid", uid)
+		b := after.microjoules(t, "noether_pod_joules_total", "pod_uid", uid)
+		if b <= a {
+			t.Errorf("%s stands at %d µJ after %d", s.Labels["pod"], b, a)
+		}
+	}
+}
+
+// testWrongAuthority: the log says which flag mends it, and energy goes on.
+func (l *lab) testWrongAuthority(t *testing.T) {
+	l.apply(t, wrongAuthority(t, l.kubelet.namespace))
+	l.helm(t, "upgrade", l.kubelet.release, l.chart, "-n", l.kubelet.namespace, "--reuse-values", "--set", "kubernetes.kubelet.ca.configMap=wrong-authority", "--wait", "--timeout=3m")
+	l.kubelet.forget()
+	eventually(t, "the agent's word", func() error {
+		log, err := l.try("logs", "-n", l.kubelet.namespace, l.kubelet.pod(t).Metadata.Name)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(log, "--kube-kubelet-ca") {
+			return fmt.Errorf("its log does not name --kube-kubelet-ca:\n%s", log)
+		}
+		return nil
+	})
+	p := l.kubelet.page(t)
+	if up := p.sum("noether_names_up", "source", "kubelet"); up != 0 {
+		t.Errorf("noether_names_up is %v", up)
+	}
+	if got := p.all("noether_pod_joules_total", "pod", "*"); len(got) != 0 {
+		t.Errorf("pods have names of a kubelet that is not trusted: %s", got[0].Series)
+	}
+	if got := p.all("noether_pod_joules_total", "pod", ""); len(got) == 0 {
+		t.Error("there are no pods by uid")
+	}
+}
+
+// testScore: the CronJob ran on its schedule, and its score is what the
+// samples of its window give by hand.
+func (l *lab) testScore(t *testing.T) {
+	var end time.Time
+	eventually(t, "a score in Prometheus", func() error {
+		found := l.prometheus.ask(t, `last_over_time(noether_impact_window_end_timestamp_seconds{manifest="shop"}[30m])`, time.Now())
+		for _, a := range found {
+			if at := time.Unix(int64(a.value), 0); at.After(end) {
+				end = at
+			}
+		}
+		if end.IsZero() {
+			return errors.New("none")
+		}
+		return nil
+	})
+	start := end.Add(-time.Minute)
+	at := end.Add(time.Second)
+	score := l.prometheus.one(t, `last_over_time(noether_impact_sci_grams{manifest="shop",path="/"}[30m])`, time.Now())
+	atWindow := l.prometheus.one(t, `noether_impact_sci_grams{manifest="shop",path="/"}`, at)
+	if score == 0 || score != atWindow {
+		t.Errorf("the newest score is %v, that at the end of its window %v", score, atWindow)
+	}
+	joules := 0.0
+	for _, v := range l.riseAt(t, `noether_container_joules_total{job="noether",namespace="shop",pod_uid!=""}`, start, end) {
+		joules += v
+	}
+	requests := sumOf(l.riseAt(t, `shop_requests_total{service="frontend"}`, start, end))
+	want := joules / 3.6e6 * gramsPerKWh / requests
+	t.Logf("%.1f J and %.0f requests between %s and %s", joules, requests, start.Format(time.TimeOnly), end.Format(time.TimeOnly))
+	near(t, "grams for each request", score, want, 0.02)
+	jobs := l.kubectl(t, "get", "jobs", "-n", l.api.namespace, "-o", `jsonpath={range .items[*]}{.metadata.ownerReferences[0].kind} {.metadata.name} {.status.succeeded}{"\n"}{end}`)
+	if !strings.Contains(jobs, "CronJob ") {
+		t.Errorf("no Job of a CronJob: %q", jobs)
+	}
+}
+
+// testUninstall: after it the cluster has the objects that it had before, the
+// operator's definitions among them, and those that others made meanwhile.
+func (l *lab) testUninstall(t *testing.T) {
+	for _, a := range []*agent{l.api, l.kubelet} {
+		l.helm(t, "uninstall", a.release, "-n", a.namespace, "--wait")
+	}
+	eventually(t, "nothing is left", func() error {
+		var left []string
+		for object := range l.objects(t) {
+			if !l.objectsBefore[object] && !passing(object) {
+				left = append(left, object)
+			}
+		}
+		if left != nil {
+			return fmt.Errorf("left: %q", left)
+		}
+		return nil
+	})
+	now := l.objects(t)
+	for object := range l.objectsBefore {
+		if !now[object] && !passing(object) {
+			t.Errorf("%s is gone", object)
+		}
+	}
+}
+
+// passing are objects that come and go by themselves.
+func passing(object string) bool {
+	for _, prefix := range []string{"Event ", "EndpointSlice ", "Endpoints ", "Lease ", "Pod shop/", "Job shop/newsletter", "Pod idlers/", "IPAddress "} {
+		if strings.HasPrefix(object, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func sumOf(m map[string]float64) (sum float64) {
+	for _, v := range m {
+		sum += v
+	}
+	if math.IsNaN(sum) {
+		return 0
+	}
+	return sum
+}
