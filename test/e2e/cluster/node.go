@@ -30,7 +30,8 @@ const (
 	KubeProxy         = "kube-proxy"
 )
 
-const pauseImage = "localhost/noether/pause:1"
+// PauseImage is an image that every cluster has: its program does nothing.
+const PauseImage = "localhost/noether/pause:1"
 
 // files writes everything the components read. It needs the authority only;
 // nothing runs yet.
@@ -143,7 +144,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
-`, filepath.Join(Dir, "containerd/root"), filepath.Join(Dir, "containerd/state"), ContainerdSocket, pauseImage,
+`, filepath.Join(Dir, "containerd/root"), filepath.Join(Dir, "containerd/state"), ContainerdSocket, PauseImage,
 		!hasSysResource(), cniPlugins, filepath.Join(Dir, "cni"), snapshotter)
 }
 
@@ -270,7 +271,7 @@ func (c *Cluster) ImportTar(ctx context.Context, archive io.Reader) error {
 }
 
 func (c *Cluster) importPause(ctx context.Context) error {
-	im, err := Program(ctx, pauseImage, "noether/test/e2e/cluster/cmd/pause")
+	im, err := Program(ctx, PauseImage, "noether/test/e2e/cluster/cmd/pause")
 	if err != nil {
 		return err
 	}
