@@ -9,8 +9,9 @@ type Names interface {
 	// nothing has changed since the last call.
 	Latest() *workload.Names
 	// Missing tells which living pods and containers had no name in this tick,
-	// for a source that has to ask for one. A sandbox of a pod is always among
-	// them. The slice is valid during the call only.
+	// and which ended while they waited for one, for a source that has to ask.
+	// They are called as their cgroups' paths do. A sandbox of a pod is always
+	// among them. The slice is valid during the call only.
 	Missing(owners []workload.Owner)
 	// Status appends how each source is doing to dst.
 	Status(dst []workload.NamesStatus) []workload.NamesStatus

@@ -199,6 +199,13 @@ func Random(r *rand.Rand) *snapshot.Snapshot {
 	for k := range s.Retired {
 		s.Retired[k][energy.CPU] = amount()
 	}
+	for i := range s.Pods { // some have names, and views have other figures
+		if p := &s.Pods[i]; r.IntN(2) == 0 {
+			p.Owner.Pod.Namespace, p.Owner.Pod.Name = "ns", p.Owner.Pod.UID
+			p.Extra = []string{"", strconv.Itoa(i)}
+			s.Workloads = append(s.Workloads, snapshot.View{Namespace: "ns", WorkloadKind: "Job", Workload: strconv.Itoa(i), Total: p.Total, Fresh: r.IntN(2) == 0})
+		}
+	}
 	Balance(s)
 	return s
 }
