@@ -104,7 +104,7 @@ func Check(ctx context.Context) (Tools, error) {
 	var missing []string
 	for program, pkg := range map[string]string{
 		"containerd": "containerd", "ctr": "containerd", "runc": "runc",
-		"iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "mount": "mount",
+		"iptables": "iptables", "ip": "iproute2", "mount": "mount",
 	} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing = append(missing, pkg)

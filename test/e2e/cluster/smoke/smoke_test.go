@@ -30,7 +30,7 @@ spec:
     image: "` + probe + `"
     args: [serve, ":8080"]
     imagePullPolicy: Never
-    ports: [{containerPort: 8080}]
+    ports: [{containerPort: 8080, name: http}]
     resources: {requests: {cpu: 50m, memory: 32Mi}, limits: {cpu: 50m, memory: 32Mi}}
   - {name: busy, image: "` + probe + `", args: [burn], imagePullPolicy: Never, resources: {limits: {cpu: 100m, memory: 32Mi}}}
 ---
@@ -178,6 +178,7 @@ func TestClusterRunsPods(t *testing.T) {
 			t.Errorf("kubectl wait says %q", out)
 		}
 	})
+	t.Run("Prometheus", func(t *testing.T) { monitor(t, c) })
 	t.Run("schemas", func(t *testing.T) {
 		dir := t.TempDir()
 		n, err := c.Schemas(ctx, dir)
@@ -189,10 +190,69 @@ func TestClusterRunsPods(t *testing.T) {
 			return err
 		}
 		must(t, check(pods))
+		must(t, check(monitors))
 		if err := check(strings.Replace(pods, "schedule:", "scedule:", 1)); err == nil {
 			t.Error("a wrong field is a good one")
 		}
 	})
+}
+
+const monitors = `
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata: {name: first, namespace: smoke, labels: {release: stack}}
+spec:
+  selector: {matchLabels: {app: first}}
+  podMetricsEndpoints: [{port: http, interval: 1s}]
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: first, namespace: smoke, labels: {release: stack}}
+spec:
+  groups: [{name: g, interval: 1s, rules: [{record: "probe:half", expr: "probe_answer / 2"}]}]
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata: {name: other, namespace: smoke, labels: {release: another}}
+spec:
+  selector: {matchLabels: {app: everywhere}}
+  podMetricsEndpoints: [{targetPort: 8080, interval: 1s}]
+`
+
+// monitor proves that Prometheus runs what the operator makes of monitors and
+// rules, also of those that come later, and of no others.
+func monitor(t *testing.T, c *cluster.Cluster) {
+	ctx := t.Context()
+	must(t, c.StartOperator(ctx))
+	must(t, c.Namespace(ctx, "monitoring"))
+	_, err := c.StartPrometheus(ctx, cluster.Monitor{Namespace: "monitoring", Release: "stack", Spec: "evaluationInterval: 5s\nscrapeInterval: 5s\n"})
+	must(t, err)
+	must(t, c.Apply(ctx, monitors))
+
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  []any
+			}
+		}
+	}
+	query := func(q string) {
+		must(t, c.Get(ctx, cluster.PrometheusURL+"/api/v1/query?query="+q, &answer))
+	}
+	deadline := time.Now().Add(2 * time.Minute)
+	for query("probe:half"); len(answer.Data.Result) == 0; query("probe:half") {
+		if time.Now().After(deadline) {
+			t.Fatal("no sample of the recording rule came")
+		}
+		time.Sleep(time.Second)
+	}
+	if got := answer.Data.Result[0]; got.Value[1] != "21" || got.Metric["pod"] != "first" || got.Metric["namespace"] != "smoke" {
+		t.Errorf("the rule's result is %v", got)
+	}
+	if query("up"); len(answer.Data.Result) != 1 {
+		t.Errorf("Prometheus scrapes %v", answer.Data.Result)
+	}
 }
 
 // containers lists the running containers of the pod that nobody replaces.

@@ -36,8 +36,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return nil
 	case "serve":
-		handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintln(w, "hello") //nolint:errcheck // the visitor went away
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := "hello"
+			if r.URL.Path == "/metrics" {
+				w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+				answer = "probe_answer 42"
+			}
+			fmt.Fprintln(w, answer) //nolint:errcheck // the visitor went away
 		})
 		server := &http.Server{Addr: strings.Join(args[1:], ""), Handler: handler, ReadHeaderTimeout: time.Minute}
 		defer context.AfterFunc(ctx, func() {
