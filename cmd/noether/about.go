@@ -18,7 +18,7 @@ func about(cfg *config.Config, start time.Time) export.About {
 	return export.About{
 		Version: b.version, Revision: b.revision, GoVersion: b.goVersion,
 		OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: kernel(), CPUModel: cpuModel(cfg.FS()),
-		Start: start, Node: cfg.Agent.NodeName,
+		Start: start, Node: cfg.Agent.NodeName, PodLabels: labelNames(cfg),
 	}
 }
 

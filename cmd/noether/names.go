@@ -77,6 +77,14 @@ func podLabels(cfg *config.Config) []kube.LabelKey {
 	return keys
 }
 
+// labelNames returns what the chosen labels of pods are called here.
+func labelNames(cfg *config.Config) (names []string) {
+	for _, k := range podLabels(cfg) {
+		names = append(names, k.MetricLabel())
+	}
+	return names
+}
+
 // capacity returns what the machine has: processors that are online, and memory.
 func capacity(fs linux.FS) (r workload.Reserved) {
 	// Each processor has a line of less than 256 bytes, and they come first (proc_stat(5)).

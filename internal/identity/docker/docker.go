@@ -62,7 +62,7 @@ type known struct {
 
 // The distances in time.
 const (
-	lookEvery = 2 * time.Second // between two looks for sockets, while a name is missing
+	lookEvery = 5 * time.Second // between two looks for sockets
 	askEvery  = time.Second     // least between two requests to one socket
 	maxPause  = time.Minute     // most between two requests to a socket that fails
 )
@@ -90,7 +90,7 @@ func Open(o Options) (*Source, error) {
 		known: map[string]known{}, limit: maxKnown, missing: map[string]bool{},
 	}
 	s.look(o.Now())
-	s.latest.Store(&workload.Names{AsksContainers: s.usable()})
+	s.latest.Store(&workload.Names{AsksContainers: len(s.sockets) > 0})
 	return s, nil
 }
 
@@ -132,8 +132,7 @@ func (s *Source) Status(dst []workload.NamesStatus) []workload.NamesStatus {
 // Run asks for names until ctx is done.
 func (s *Source) Run(ctx context.Context) error {
 	defer s.close()
-	timer := time.NewTimer(0)
-	timer.Stop()
+	timer := time.NewTimer(lookEvery)
 	defer timer.Stop()
 	for {
 		select {
@@ -142,28 +141,20 @@ func (s *Source) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-timer.C:
 		}
-		if again := s.step(ctx); again > 0 {
-			timer.Reset(again)
-		}
+		timer.Reset(s.step(ctx))
 	}
 }
 
-// step asks every socket that has something to be asked, and returns when to
-// come back by itself: 0 if only Missing brings something new.
+// step looks for sockets, asks every one that has something to be asked, and
+// returns when to come back if nobody is missing before.
 func (s *Source) step(ctx context.Context) (again time.Duration) {
-	missing := s.wanted()
-	if len(missing) == 0 {
-		for _, k := range s.sockets {
-			clear(k.asked)
-		}
-		return 0
-	}
 	now := s.opts.Now()
 	if now.Sub(s.looked) >= lookEvery {
 		s.look(now)
 	}
+	missing := s.wanted()
 	changed := false
-	if len(s.known) >= s.limit {
+	if len(missing) > 0 && len(s.known) >= s.limit {
 		changed = s.prune(ctx)
 	}
 	for _, k := range s.sockets {
@@ -188,15 +179,12 @@ func (s *Source) step(ctx context.Context) (again time.Duration) {
 	}
 	s.publish(changed)
 
-	next := s.looked.Add(lookEvery) // a socket may come
+	next := s.looked.Add(lookEvery)
 	missing = s.wanted()
 	for _, k := range s.sockets {
 		if at, ok := k.next(missing); ok && at.Before(next) {
 			next = at
 		}
-	}
-	if len(missing) == 0 || s.exhausted(missing) {
-		return 0
 	}
 	return max(next.Sub(now), 10*time.Millisecond)
 }
@@ -212,17 +200,6 @@ func (s *Source) wanted() map[string]bool {
 		}
 	}
 	return wanted
-}
-
-// exhausted reports whether there is a socket, and none will be asked again
-// for what is missing.
-func (s *Source) exhausted(missing map[string]bool) bool {
-	for _, k := range s.sockets {
-		if _, ok := k.next(missing); ok {
-			return false
-		}
-	}
-	return len(s.sockets) > 0
 }
 
 // learn keeps a name and reports whether that is new.
@@ -256,7 +233,7 @@ func (s *Source) prune(ctx context.Context) bool {
 // publish makes what is known visible.
 func (s *Source) publish(changed bool) {
 	old := s.latest.Load()
-	if asks := s.usable(); changed || asks != old.AsksContainers {
+	if asks := len(s.sockets) > 0; changed || asks != old.AsksContainers {
 		names := &workload.Names{Containers: old.Containers, AsksContainers: asks}
 		if changed {
 			names.Containers = make(map[string]string, len(s.known))
@@ -304,16 +281,6 @@ func (s *Source) statusOf(kind string) *workload.NamesStatus {
 	}
 	s.status = append(s.status, workload.NamesStatus{Source: kind})
 	return &s.status[len(s.status)-1]
-}
-
-// usable reports whether there is a socket that may answer.
-func (s *Source) usable() bool {
-	for _, k := range s.sockets {
-		if k.fails == 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // say logs what has changed about a socket.
