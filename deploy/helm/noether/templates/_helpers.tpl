@@ -47,6 +47,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Of a CronJob: Kubernetes appends 11 characters to it, of 63. */}}
+{{- define "noether.jobName" -}}
+{{ printf "%s-%s" (include "noether.fullname" .root | trunc 28 | trimSuffix "-") .name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
 {{/* The kubelet's certificate authority is one of three, or the cluster's own. */}}
 {{- define "noether.kubeletCA" -}}
 {{- with .Values.kubernetes.kubelet.ca -}}
@@ -180,10 +185,11 @@ metricRelabelings:
 {{- end }}
 {{- $names := dict }}
 {{- range $v.impact.jobs }}
-{{- if hasKey $names .name }}
-{{- fail (printf "impact.jobs has two jobs called %q" .name) }}
+{{- $name := include "noether.jobName" (dict "root" $ "name" .name) }}
+{{- if hasKey $names $name }}
+{{- fail (printf "impact.jobs has two jobs called %s, of which 52 characters count" $name) }}
 {{- end }}
-{{- $_ := set $names .name true }}
+{{- $_ := set $names $name true }}
 {{- end }}
 {{- if and $v.namespace.check (not $v.namespace.create) }}
 {{- $ns := lookup "v1" "Namespace" "" .Release.Namespace }}
