@@ -15,6 +15,7 @@ BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$
 
 GOLANGCI         := $(CACHE)/golangci-lint-2.15.0/golangci-lint
 GOLICENSES       := $(CACHE)/go-licenses-1.6.0/go-licenses
+HELM             := $(CACHE)/helm-3.19.0/helm
 ALLOWED_LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
 
 # Packages with whole-machine tests have targets of their own.
@@ -28,7 +29,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
+.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
 
 all: lint test ## lint and test (the default)
 
@@ -127,6 +128,21 @@ lint: check-go $(GOLANGCI) ## golangci-lint (gofumpt included), go fix, dead cod
 	$(GO) mod verify
 	@$(MAKE) licences
 
+image: check-go ## the container image for amd64 and arm64, bin/noether.image.tar, without a container engine
+	@mkdir -p bin
+	$(GO) run ./deploy/image/cmd/noether-image -version "$(VERSION)" -o bin/noether.image.tar
+
+# The same commit and version give the same bytes. HELM= leaves the chart out.
+release: check-go $(GOLICENSES) $(HELM) ## what is given to users, in dist: VERSION=v1.2.3 names it (default: by git)
+	rm -rf dist
+	@mkdir -p bin
+	$(GOLICENSES) report ./cmd/noether 2>/dev/null >bin/licences.csv
+	$(GO) run ./deploy/release/cmd/noether-release -o dist -version "$(VERSION)" -licence-report bin/licences.csv -helm "$(HELM)"
+	@cd dist && sha256sum --quiet -c sha256sums.txt && echo "dist: sha256sum -c sha256sums.txt agrees"
+
+deploy-check: check-go ## compose files and bills of materials (those in dist too) against the schemas of others
+	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 ./...
+
 licences: $(GOLICENSES) ## every dependency has a licence of the list
 	@$(GOLICENSES) check --allowed_licenses=$(ALLOWED_LICENSES) ./cmd/... 2>&1 | { grep -v -e 'contains non-Go code' -e '^W' -e '\.s$$' || true; }
 	@echo "licences: all of $(ALLOWED_LICENSES)"
@@ -151,3 +167,8 @@ $(GOLANGCI):
 $(GOLICENSES):
 	@echo "building go-licenses v1.6.0 into $(@D), once"
 	GOBIN=$(@D) $(GO) install github.com/google/go-licenses@v1.6.0
+
+$(CACHE)/helm-3.19.0/helm:
+	@echo "building helm v3.19.0 into $(@D), once"
+	@mkdir -p $(@D)
+	cd test/e2e/cluster/tools && CGO_ENABLED=0 $(GO) build -trimpath -o $@ helm.sh/helm/v3/cmd/helm

@@ -110,7 +110,10 @@ func (s Source) binaryBOM(binary, name string, byPackage map[string]string) (bom
 	if err != nil {
 		return bom{}, fmt.Errorf("read build info of %s: %w", binary, err)
 	}
-	sum := sha256.Sum256(content)
+	return s.bill(info, sha256.Sum256(content), name, byPackage)
+}
+
+func (s Source) bill(info *buildinfo.BuildInfo, sum [sha256.Size]byte, name string, byPackage map[string]string) (bom, error) {
 	top := component{
 		Type: "application", Name: name, Version: s.Version, Licenses: licensed([]string{"Apache-2.0"}),
 		BOMRef: "binary", PURL: "pkg:generic/noether@" + url.PathEscape(s.Version),
