@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
 
 	"noether/internal/probe"
 	"noether/internal/workload"
@@ -55,6 +57,7 @@ type api struct {
 	health *health
 
 	listTimeout, watchTimeout time.Duration
+	backoff                   wait.Backoff
 }
 
 func (s *Source) openAPI(o Options) error {
@@ -94,6 +97,7 @@ func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
 		node: o.Node, url: config.Host, client: client, params: runtime.NewParameterCodec(scheme),
 		machine: o.Machine, log: o.Log, index: x, health: h,
 		listTimeout: listTimeout, watchTimeout: watchTimeout,
+		backoff: wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 10, Cap: maxBackoff},
 	}, nil
 }
 
@@ -193,13 +197,20 @@ func (o *Options) finish(config *rest.Config, m *meter) {
 	config.UserAgent = "noether/" + version
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	config.Wrap(m.through)
+	if file := config.BearerTokenFile; file != "" {
+		// The client's own way is not to look at the file for a minute, also after a 401.
+		config.BearerToken, config.BearerTokenFile = "", ""
+		config.Wrap(transport.ResettableTokenSourceWrapTransport(transport.NewCachedFileTokenSource(file)))
+	}
 }
 
 // run keeps the index as the API has it until ctx is done.
 func (a *api) run(ctx context.Context) error {
 	var node sync.WaitGroup
 	node.Go(func() { a.watchNode(ctx) })
-	reflector := cache.NewReflectorWithOptions(a.listWatch(), &pod{}, store{a.index, a.health}, cache.ReflectorOptions{Name: "pods"})
+	reflector := cache.NewReflectorWithOptions(a.listWatch(), &pod{}, store{a.index, a.health}, cache.ReflectorOptions{
+		Name: "pods", Backoff: &a.backoff,
+	})
 	reflector.RunWithContext(ctx)
 	node.Wait()
 	return nil
@@ -220,17 +231,22 @@ func (a *api) listWatch() *cache.ListWatch {
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			w, err := a.watch(ctx, options)
-			switch {
-			case err == nil:
+			if err == nil {
 				a.health.answered(ctx)
 				return w, nil
-			case options.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
+			}
+			if options.SendInitialEvents == nil {
+				a.note(ctx, err)
+				return nil, err
+			}
+			if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
 				return nil, err // the server is older than that: the client lists instead
-			case options.SendInitialEvents != nil && !expired(err):
+			}
+			a.note(ctx, err)
+			if !expired(err) {
 				// The client would wait for a refused connection without an ear for ctx.
 				err = errors.New(err.Error())
 			}
-			a.note(ctx, err)
 			return nil, err
 		},
 	}

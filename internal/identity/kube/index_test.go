@@ -1,9 +1,9 @@
 package kube
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -170,7 +170,7 @@ func TestAPodBeatsOneThatClaimsItsCgroup(t *testing.T) {
 func TestThePodsOfANodeAreBounded(t *testing.T) {
 	x := newIndex("n1", nil, time.Now)
 	for i := range maxPods + 5 {
-		x.set(testPod(fmt.Sprint(i), "p"))
+		x.set(testPod(strconv.Itoa(i), "p"))
 	}
 	if n := len(x.pods); n != maxPods {
 		t.Errorf("%d pods are kept", n)

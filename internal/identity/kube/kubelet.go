@@ -93,6 +93,7 @@ func (s *Source) openKubelet(o Options) error {
 				Err:    fmt.Errorf("preparing to ask the kubelet at %s: %w", address, err),
 			}
 		}
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		k.clients = append(k.clients, client)
 	}
 	s.index.node = "" // a kubelet has no others

@@ -98,27 +98,48 @@ func TestRequests(t *testing.T) {
 		want               r
 	}{
 		{"none", `{"containers":[{"name":"a"}]}`, `{}`, r{}},
-		{"a sidecar started before an init container runs beside it",
+		{
+			"a sidecar started before an init container runs beside it",
 			`{"initContainers":[{"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"1"}}},{"name":"i","resources":{"requests":{"cpu":"4"}}}],"containers":[{"name":"a","resources":{"requests":{"cpu":"2"}}}]}`,
-			`{}`, r{CPU: 5000}},
-		{"a sidecar started after an init container does not",
+			`{}`,
+			r{CPU: 5000},
+		},
+		{
+			"a sidecar started after an init container does not",
 			`{"initContainers":[{"name":"i","resources":{"requests":{"cpu":"4"}}},{"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"1"}}}],"containers":[{"name":"a","resources":{"requests":{"cpu":"2"}}}]}`,
-			`{}`, r{CPU: 4000}},
-		{"the pod's own request wins, resource by resource",
+			`{}`,
+			r{CPU: 4000},
+		},
+		{
+			"the pod's own request wins, resource by resource",
 			`{"resources":{"requests":{"cpu":"3"}},"containers":[{"name":"a","resources":{"requests":{"cpu":"1","memory":"1Ki"}}}],"overhead":{"cpu":"1m"}}`,
-			`{}`, r{CPU: 3001, Memory: 1024}},
-		{"a pod resized in place", `{"containers":[{"name":"a","resources":{"requests":{"cpu":"1","memory":"1Ki"}}}]}`,
-			`{"containerStatuses":[{"name":"a","resources":{"requests":{"cpu":"1500m"}}}]}`, r{CPU: 1500, Memory: 1024}},
-		{"a pod resized in place as a whole", `{"resources":{"requests":{"cpu":"1"}},"containers":[{"name":"a"}]}`,
-			`{"resources":{"requests":{"cpu":"2"}}}`, r{CPU: 2000}},
-		{"processors of every maker, and no slices",
+			`{}`,
+			r{CPU: 3001, Memory: 1024},
+		},
+		{
+			"a pod resized in place", `{"containers":[{"name":"a","resources":{"requests":{"cpu":"1","memory":"1Ki"}}}]}`,
+			`{"containerStatuses":[{"name":"a","resources":{"requests":{"cpu":"1500m"}}}]}`,
+			r{CPU: 1500, Memory: 1024},
+		},
+		{
+			"a pod resized in place as a whole", `{"resources":{"requests":{"cpu":"1"}},"containers":[{"name":"a"}]}`,
+			`{"resources":{"requests":{"cpu":"2"}}}`,
+			r{CPU: 2000},
+		},
+		{
+			"processors of every maker, and no slices",
 			`{"containers":[{"name":"a","resources":{"requests":{"nvidia.com/gpu":"1","amd.com/gpu":"2","gpu.intel.com/i915":"4","gpu.intel.com/xe":"8","nvidia.com/mig-1g.5gb":"16"}}}]}`,
-			`{}`, r{Devices: 15}},
+			`{}`,
+			r{Devices: 15},
+		},
 		{"fractions are rounded up", `{"containers":[{"name":"a","resources":{"requests":{"cpu":"1u","memory":"1500m"}}}]}`, `{}`, r{CPU: 1, Memory: 2}},
 		{"nonsense is nothing", `{"containers":[{"name":"a","resources":{"requests":{"cpu":"-1","memory":"1e99999999","nvidia.com/gpu":"many"}}}]}`, `{}`, r{}},
-		{"the largest amounts do not overflow",
+		{
+			"the largest amounts do not overflow",
 			`{"containers":[{"name":"a","resources":{"requests":{"memory":"9E"}}},{"name":"b","resources":{"requests":{"memory":"1e30"}}}]}`,
-			`{}`, r{Memory: 2 * maxAmount}},
+			`{}`,
+			r{Memory: 2 * maxAmount},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := readPod(t, `{"metadata":{"name":"p","uid":"u"},"spec":`+c.spec+`,"status":`+c.status+`}`)
