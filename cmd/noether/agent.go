@@ -46,6 +46,7 @@ NOETHER_LOG_LEVEL) and a key of the YAML file; flags win over variables, those
 over the file. SIGINT and SIGTERM stop it; a second one stops it at once.`,
 		Example: `  noether agent
   noether agent --listen :9877 --node-name "$HOSTNAME"
+  noether agent --kube-source api --node-name "$HOSTNAME" --kube-config /etc/noether/kubeconfig
   noether agent --interval 1s --stdout
   noether agent --json --processes all | jq .node
   noether agent --root /host --config /etc/noether/noether.yml`,

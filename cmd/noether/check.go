@@ -170,6 +170,11 @@ func (r *report) lookAhead(ctx context.Context, cfg *config.Config) {
 		r.Agent.Reason = "the settings are wrong"
 		return
 	}
+	if _, err := openNames(cfg, quiet, clock); err != nil {
+		r.Problems = append(r.Problems, err.Error())
+		r.Agent.Reason = "the settings are wrong"
+		return
+	}
 	m, err := openMachine(ctx, cfg, quiet, clock)
 	if err != nil {
 		r.Agent.Reason = err.Error()

@@ -161,8 +161,8 @@ func TestNamesThatNobodyTells(t *testing.T) {
 		"--kube-kubelet-url=http://10.0.0.1":     "is not https://HOST:PORT",
 		"--kube-kubelet-url=https://u:p@n:10250": "is not https://HOST:PORT",
 		"--kube-pod-labels=team,a b":             `"team,a b" has a wrong item: pod label "a b" is no key that Kubernetes allows`,
-		"--container-names=of":                   `"of" is not one of auto, off: did you mean off?`,
-		"--container-names=docker.sock":          "is no absolute path",
+		"--container-names=of":                   `"of" is neither auto nor off nor the path of a socket: did you mean off?`,
+		"--container-names=docker.sock":          "write it like /run/podman/podman.sock",
 		"--container-names=unix:///run/x.sock":   "write the path alone, /run/x.sock",
 	} {
 		if _, _, err := load(t, []string{arg}, nil); err == nil || !strings.Contains(err.Error(), want) {

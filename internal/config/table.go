@@ -329,17 +329,17 @@ func checkPodLabel(s string) error {
 }
 
 func checkContainerNames(s string) error {
-	if strings.HasPrefix(s, "/") {
+	if s == "auto" || s == "off" || strings.HasPrefix(s, "/") {
 		return nil
 	}
 	if path, ok := strings.CutPrefix(s, "unix://"); ok {
 		return fmt.Errorf("is an address: write the path alone, %s", path)
 	}
-	err := oneOf("auto", "off")(s)
-	if err != nil && strings.ContainsAny(s, "/.") {
-		return errors.New("is no absolute path: write it like /run/podman/podman.sock")
+	text := "is neither auto nor off nor the path of a socket: "
+	if hint := didYouMean(s, []string{"auto", "off"}); hint != "" && len(s) < len("docker") {
+		return errors.New(text + hint)
 	}
-	return err
+	return errors.New(text + "write it like /run/podman/podman.sock")
 }
 
 func notEmpty(s string) error {

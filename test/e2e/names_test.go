@@ -275,6 +275,9 @@ func TestNameSettingsThatCannotWork(t *testing.T) {
 			if code != c.code {
 				t.Errorf("code %d, want %d", code, c.code)
 			}
+			if code, stdout, _ := runs(t, append([]string{"check", "--listen", "127.0.0.1:0"}, c.args...)...); code != 1 || !strings.Contains(stdout, "the settings are wrong") {
+				t.Errorf("check ended with %d:\n%s", code, stdout)
+			}
 			for _, says := range c.says {
 				if !strings.Contains(stderr, says) {
 					t.Errorf("lacks %q:\n%s", says, stderr)

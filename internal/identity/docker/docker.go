@@ -356,12 +356,13 @@ func Check(ctx context.Context, o Options) []probe.Verdict {
 	return []probe.Verdict{{Name: "docker", Status: probe.Absent, Reason: "no socket at " + where + ": containers outside pods are told by id"}}
 }
 
+// forbidden puts the remedy to an error that more rights would mend.
 func forbidden(path string, err error) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	return &probe.Error{
 		Status: probe.Forbidden, Err: err,
-		Remedy: "let the agent's user write to " + path + " (root can; so can group docker, but whoever is in it is as good as root), or --container-names off",
+		Remedy: "run the agent as root, or let its user write to " + path + " (whoever may is as good as root here), or set --container-names off",
 	}
 }
