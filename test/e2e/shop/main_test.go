@@ -3,12 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 func TestATaskUsesWhatItWasTold(t *testing.T) {
@@ -80,5 +85,65 @@ func TestAPortInUseEndsAService(t *testing.T) {
 	err := run(ctx, []string{"ads", "-listen", strings.TrimPrefix(taken.URL, "http://")}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestManifestsAreElevenPodsWithKnownDemands(t *testing.T) {
+	type object struct {
+		Kind     string
+		Metadata struct{ Name string }
+		Data     map[string]string
+		Spec     struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Name, Image string
+						Env         []struct {
+							ValueFrom struct {
+								ConfigMapKeyRef struct{ Name, Key string } `yaml:"configMapKeyRef"`
+							} `yaml:"valueFrom"`
+						}
+					}
+				}
+			}
+		}
+	}
+	text, err := os.ReadFile("manifests/shop.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	demand, asked, kinds := map[string]string{}, map[string]bool{}, map[string]int{}
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var o object
+		if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		kinds[o.Kind]++
+		if o.Kind == "ConfigMap" {
+			demand = o.Data
+		}
+		for _, c := range o.Spec.Template.Spec.Containers {
+			if c.Image != "shop:1" || len(c.Env) != 1 || c.Env[0].ValueFrom.ConfigMapKeyRef.Name != "demand" {
+				t.Errorf("the container %s of %s: %+v", c.Name, o.Metadata.Name, c)
+				continue
+			}
+			asked[c.Env[0].ValueFrom.ConfigMapKeyRef.Key] = true
+		}
+	}
+	if kinds["Deployment"] != 11 || kinds["Service"] != 11 {
+		t.Errorf("got %v, want eleven Deployments and Services", kinds)
+	}
+	total := 0
+	for name, millicores := range demand {
+		n, err := strconv.Atoi(millicores)
+		if err != nil || (!asked[name] && name != "features") {
+			t.Errorf("the demand of %s, %q, is asked for: %v", name, millicores, asked[name])
+		}
+		total += n
+	}
+	if total < 500 || total > 700 {
+		t.Errorf("the whole shop wants %d thousandths of a CPU; the README says about 600", total)
 	}
 }
