@@ -33,8 +33,8 @@ const (
 type kubelet struct {
 	url string // of the list of pods
 	// clients verify the kubelet's certificate against one name each. A kubelet
-	// asked by a loopback address has a certificate for the node's name, and
-	// hardly ever one for that address.
+	// that is asked by an address has a certificate for its node's name, and not
+	// always one for that address.
 	clients []*http.Client
 	now     func() time.Time
 	index   *index
@@ -75,7 +75,7 @@ func (s *Source) openKubelet(o Options) error {
 	}
 	k := &kubelet{url: to.JoinPath("pods").String(), now: o.Now, index: s.index, health: s.health, asks: newAsks(o.Now)}
 	names := []string{""} // that of the address
-	if ip := net.ParseIP(to.Hostname()); ip != nil && ip.IsLoopback() || to.Hostname() == "localhost" {
+	if net.ParseIP(to.Hostname()) != nil || to.Hostname() == "localhost" {
 		names = []string{o.Node, ""}
 	}
 	for _, name := range names {
