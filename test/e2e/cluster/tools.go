@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +17,6 @@ import (
 	"time"
 )
 
-// programs are the names in a finished cache, and the packages that the Go
-// command would name otherwise.
 const (
 	operatorPackage   = "github.com/prometheus-operator/prometheus-operator"
 	prometheusPackage = "github.com/prometheus/prometheus"
@@ -31,9 +30,8 @@ var ErrNoTools = errors.New("the cluster's programs are not built: make cluster-
 // once it is complete.
 type Tools struct {
 	// Dir holds kube-apiserver, kube-controller-manager, kube-scheduler,
-	// kubelet, kube-proxy, kubectl, etcd, helm, kubeconform, kwok, prometheus,
-	// promtool, prometheus-operator, and crds and kwok-stages with the YAML
-	// that belongs to them.
+	// kubelet, kube-proxy, kubectl, etcd, helm, kubeconform, prometheus,
+	// promtool, prometheus-operator, and in crds the operator's CRDs.
 	Dir string
 	// Kubernetes is the version, as in v1.34.4.
 	Kubernetes string
@@ -200,21 +198,33 @@ func (t Tools) Build(ctx context.Context, log io.Writer) error {
 	return nil
 }
 
-// finish gives the programs their usual names and takes the YAML that belongs
-// to them out of the same modules.
+// finish gives the programs their usual names and adds the operator's CRDs.
 func (t Tools) finish(ctx context.Context, work string) error {
 	for from, to := range map[string]string{"server": "etcd", "operator": "prometheus-operator"} {
 		if err := os.Rename(filepath.Join(work, from), filepath.Join(work, to)); err != nil {
 			return err
 		}
 	}
-	for _, c := range []struct{ module, glob, to string }{
-		{operatorPackage, "example/prometheus-operator-crd/*.yaml", "crds"},
-		{"sigs.k8s.io/kwok", "kustomize/stage/node/fast/*.yaml", "kwok-stages"},
-		{"sigs.k8s.io/kwok", "kustomize/stage/node/heartbeat-with-lease/*.yaml", "kwok-stages"},
-		{"sigs.k8s.io/kwok", "kustomize/stage/pod/fast/*.yaml", "kwok-stages"},
-	} {
-		if err := t.copyFiles(ctx, c.module, c.glob, filepath.Join(work, c.to)); err != nil {
+	from, err := t.moduleDir(ctx, operatorPackage)
+	if err != nil {
+		return err
+	}
+	crds, err := filepath.Glob(filepath.Join(from, "example/prometheus-operator-crd/*.yaml"))
+	if err == nil && len(crds) == 0 {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return fmt.Errorf("find the CRDs in %s: %w", from, err)
+	}
+	if err := os.Mkdir(filepath.Join(work, "crds"), 0o755); err != nil {
+		return err
+	}
+	for _, name := range crds {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(work, "crds", filepath.Base(name)), content, 0o644); err != nil {
 			return err
 		}
 	}
@@ -273,31 +283,4 @@ func (t Tools) moduleDir(ctx context.Context, module string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("find the source of the module %s: the Go command does not say", module)
-}
-
-func (t Tools) copyFiles(ctx context.Context, module, glob, to string) error {
-	from, err := t.moduleDir(ctx, module)
-	if err != nil {
-		return err
-	}
-	names, err := filepath.Glob(filepath.Join(from, glob))
-	if err != nil || len(names) == 0 {
-		return fmt.Errorf("the module %s has no %s (%w)", module, glob, err)
-	}
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		return err
-	}
-	for _, name := range names {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(filepath.Base(name), "kustomization") {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), content, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
 }
