@@ -50,7 +50,7 @@ func TestAKilledClusterIsCleanedUp(t *testing.T) {
 	must(t, cmd.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	killed := cmd.Process.Kill()
-	cmd.Wait() //nolint:errcheck // it was killed
+	cmd.Wait()
 	t.Cleanup(func() { must(t, cluster.End(context.Background())) })
 	must(t, killed)
 	if must(t, err); line != "up: <nil>\n" {

@@ -75,9 +75,6 @@ spec:
 func TestClusterRunsPods(t *testing.T) {
 	c := cluster.StartTest(t, cluster.Options{Labels: map[string]string{"noether.test/measured": "true"}})
 	ctx := t.Context()
-	if testing.Verbose() {
-		t.Logf("processes: apiserver %d, kubelet %d", c.Pid(cluster.APIServerProcess), c.Pid(cluster.Kubelet))
-	}
 	im, err := cluster.Program(ctx, probe, "noether/test/e2e/cluster/cmd/probe")
 	must(t, err)
 	must(t, c.Import(ctx, im))
@@ -94,7 +91,7 @@ func TestClusterRunsPods(t *testing.T) {
 		}
 	})
 	t.Run("service", func(t *testing.T) {
-		if got := get(t, c, "http://10.96.1.1/"); got != "hello\n" {
+		if got := get(ctx, t, c, "http://10.96.1.1/"); got != "hello\n" {
 			t.Errorf("the service says %q", got)
 		}
 	})
@@ -146,7 +143,7 @@ func TestClusterRunsPods(t *testing.T) {
 		}
 	})
 	t.Run("components", func(t *testing.T) {
-		before := containers(t, c)
+		before := containers(ctx, t, c)
 		must(t, c.Restart(ctx, cluster.Containerd))
 		must(t, c.Restart(ctx, cluster.Kubelet))
 		c.Stop(cluster.APIServerProcess)
@@ -163,7 +160,7 @@ func TestClusterRunsPods(t *testing.T) {
 		must(t, c.Continue(cluster.APIServerProcess))
 		must(t, c.WaitNode(ctx))
 		must(t, c.WaitReady(ctx, "smoke"))
-		if after := containers(t, c); after != before {
+		if after := containers(ctx, t, c); after != before {
 			t.Errorf("containers were %s, and are %s", before, after)
 		}
 	})
@@ -178,7 +175,7 @@ func TestClusterRunsPods(t *testing.T) {
 			t.Errorf("kubectl wait says %q", out)
 		}
 	})
-	t.Run("Prometheus", func(t *testing.T) { monitor(t, c) })
+	t.Run("Prometheus", func(t *testing.T) { monitor(ctx, t, c) })
 	t.Run("schemas", func(t *testing.T) {
 		dir := t.TempDir()
 		n, err := c.Schemas(ctx, dir)
@@ -221,8 +218,7 @@ spec:
 
 // monitor proves that Prometheus runs what the operator makes of monitors and
 // rules, also of those that come later, and of no others.
-func monitor(t *testing.T, c *cluster.Cluster) {
-	ctx := t.Context()
+func monitor(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 	must(t, c.StartOperator(ctx))
 	must(t, c.Namespace(ctx, "monitoring"))
 	_, err := c.StartPrometheus(ctx, cluster.Monitor{Namespace: "monitoring", Release: "stack", Spec: "evaluationInterval: 5s\nscrapeInterval: 5s\n"})
@@ -256,7 +252,7 @@ func monitor(t *testing.T, c *cluster.Cluster) {
 }
 
 // containers lists the running containers of the pod that nobody replaces.
-func containers(t *testing.T, c *cluster.Cluster) string {
+func containers(ctx context.Context, t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
 	var pod struct {
 		Status struct {
@@ -266,15 +262,15 @@ func containers(t *testing.T, c *cluster.Cluster) string {
 			}
 		}
 	}
-	must(t, c.Get(t.Context(), "/api/v1/namespaces/smoke/pods/first", &pod))
+	must(t, c.Get(ctx, "/api/v1/namespaces/smoke/pods/first", &pod))
 	text, err := json.Marshal(pod)
 	must(t, err)
 	return string(text)
 }
 
-func get(t *testing.T, c *cluster.Cluster, url string) string {
+func get(ctx context.Context, t *testing.T, c *cluster.Cluster, url string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	must(t, err)
 	resp, err := c.HTTPClient().Do(req)
 	must(t, err)
