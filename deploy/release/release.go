@@ -328,7 +328,10 @@ func (r *run) retime(name string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), errors.Join(tw.Close(), zw.Close())
+	if err := errors.Join(tw.Close(), zw.Close()); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
 }
 
 // sums writes what sha256sum -c reads, of every file there is.

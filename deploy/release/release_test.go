@@ -1,9 +1,12 @@
 package release
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"debug/buildinfo"
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -166,6 +169,60 @@ func TestAnotherCheckoutGivesTheSameBytes(t *testing.T) {
 	}
 	if !bytes.Equal(images[0], images[1]) {
 		t.Error("the image depends on where its checkout is")
+	}
+}
+
+// TestChartIsRepacked gives retime a chart with times and an order as helm
+// packs it, twice.
+func TestChartIsRepacked(t *testing.T) {
+	var first []byte
+	for i, order := range [][]string{{"noether/values.yaml", "noether/Chart.yaml"}, {"noether/Chart.yaml", "noether/values.yaml"}} {
+		var buf bytes.Buffer
+		zw := gzip.NewWriter(&buf)
+		tw := tar.NewWriter(zw)
+		for _, name := range order {
+			if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(name)), ModTime: time.Unix(int64(i), 0)}); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(tw, name)
+		}
+		if err := errors.Join(tw.Close(), zw.Close()); err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(t.TempDir(), "chart.tgz")
+		if err := os.WriteFile(name, buf.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&run{Source: here}).retime(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = got
+		}
+		if !bytes.Equal(first, got) {
+			t.Error("times or order of helm's archive are left in the chart")
+		}
+	}
+	zr, err := gzip.NewReader(bytes.NewReader(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for tr := tar.NewReader(zr); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if content, err := io.ReadAll(tr); err != nil || string(content) != h.Name || !h.ModTime.Equal(here.Created) {
+			t.Errorf("%s of %s holds %q, %v", h.Name, h.ModTime, content, err)
+		}
+		names = append(names, h.Name)
+	}
+	if diff := cmp.Diff([]string{"noether/Chart.yaml", "noether/values.yaml"}, names); diff != "" {
+		t.Error(diff)
 	}
 }
 
