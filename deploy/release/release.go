@@ -267,12 +267,16 @@ func (r *run) chart(ctx context.Context, _ map[string]string) error {
 	if err := r.write(chartIndex, timesOfIndex.ReplaceAll(index, []byte(`${1}"`+r.Created.UTC().Format(time.RFC3339)+`"`))); err != nil {
 		return err
 	}
-	rendered, err := helm("template", "noether", filepath.Join(dir, name), "--namespace", "noether", "--set", "namespace.create=true,tests.enabled=false")
+	rendered, err := helm("template", "noether", filepath.Join(dir, name), "--namespace", "noether", "--kube-version", kubeVersion, "--set", "namespace.create=true,tests.enabled=false")
 	if err != nil {
 		return err
 	}
 	return r.write("noether-"+r.Number()+".yaml", helmsOwn.ReplaceAll(rendered, nil))
 }
+
+// kubeVersion is what the manifests are rendered for, as deploy/manifests is:
+// Helm's own default changes with it.
+const kubeVersion = "1.34.0"
 
 // helmsOwn are lines that only Helm understands.
 var helmsOwn = regexp.MustCompile(`(?m)^(# Source: .*|\s*helm\.sh/chart: .*|\s*app\.kubernetes\.io/managed-by: Helm)\n`)
