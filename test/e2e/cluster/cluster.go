@@ -64,6 +64,9 @@ type Options struct {
 	Flags map[string][]string
 	// KubeletConfig replaces fields of the KubeletConfiguration.
 	KubeletConfig map[string]any
+	// APIOnly starts etcd and the API server and nothing else: there is no
+	// node, no controller makes or ends an object, and no pod runs.
+	APIOnly bool
 	// Log receives what is done and waited for. Nil counts as nowhere.
 	Log io.Writer
 	// LogDir receives the components' logs when the cluster ends. Empty counts
@@ -185,10 +188,20 @@ func (c *Cluster) up(ctx context.Context) error {
 		c.add(p)
 	}
 
-	for _, name := range []string{Etcd, APIServerProcess, Containerd} {
+	for _, name := range []string{Etcd, APIServerProcess} {
 		if err := c.process(name).start(c.namespaces); err != nil {
 			return err
 		}
+	}
+	if c.options.APIOnly {
+		if err := c.waitAPI(ctx); err != nil {
+			return fmt.Errorf("wait for the API server: %w", err)
+		}
+		c.say("the API server is ready")
+		return nil
+	}
+	if err := c.process(Containerd).start(c.namespaces); err != nil {
+		return err
 	}
 	if err := c.waitContainerd(ctx); err != nil {
 		return fmt.Errorf("wait for containerd: %w", err)
