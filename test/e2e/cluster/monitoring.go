@@ -300,9 +300,3 @@ func (p *Prometheus) Sync(ctx context.Context) error {
 	}
 	return err
 }
-
-// Config returns the configuration that Prometheus was given last.
-func (p *Prometheus) Config() (string, error) {
-	content, err := os.ReadFile(filepath.Join(p.dir, "prometheus.yaml"))
-	return string(content), err
-}
