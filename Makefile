@@ -108,17 +108,17 @@ e2e: check-go promtool ## the real binary, on simulated machines, on this one an
 	$(GO) test -count=1 -p 1 -timeout 40m ./test/e2e/...
 
 # A kernel is fetched once; rm -r $(CACHE)/guest-* to have a newer one.
-guest: check-go ## the real binary in emulated machines with other kernels (GUEST_KERNELS); on Debian
+guest: check-go $(HELM) ## the real binary in emulated machines: other kernels (GUEST_KERNELS), pods in cgroup v2; on Debian
 	@for name in $(GUEST_KERNELS); do \
 	  package=$$(apt-cache depends $$name | awk '$$1 == "Depends:" && $$2 ~ /^linux-image-/ {print $$2; exit}'); \
 	  package=$${package:-$$name}; dir=$(CACHE)/guest-$${package#linux-image-}; \
-	  [ ! -e $$dir ] || continue; \
+	  [ ! -e $$dir/lib ] || continue; \
 	  echo "fetching $$package into $$dir"; \
 	  rm -rf $$dir.new; mkdir -p $$dir.new; \
-	  (cd $$dir.new && apt-get download -qq $$package && dpkg -x *.deb . && rm -rf *.deb lib usr); \
-	  mv $$dir.new $$dir; \
+	  (cd $$dir.new && apt-get download -qq $$package && dpkg -x *.deb . && rm -rf *.deb usr); \
+	  rm -rf $$dir; mv $$dir.new $$dir; \
 	done
-	$(GO) test -count=1 -timeout 20m -v ./test/guest
+	GUEST_FETCH=1 $(GO) test -count=1 -timeout 60m -v ./test/guest
 
 lint: check-go $(GOLANGCI) ## golangci-lint (gofumpt included), go fix, dead code, module files, licences
 	$(GOLANGCI) config verify

@@ -4,15 +4,11 @@
 package guest
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"os"
@@ -171,14 +167,7 @@ func boot(t *testing.T, kernel, busybox string) map[string][]byte {
 	if err := os.WriteFile(image, initrd.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	begin := time.Now()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-cpu", "max", "-m", "512",
-		"-nographic", "-no-reboot", "-net", "none", "-kernel", kernel, "-initrd", image,
-		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init")
-	console, err := cmd.CombinedOutput()
-	t.Logf("the machine ran %.0f s", time.Since(begin).Seconds())
+	console, err := emulate(t, 4*time.Minute, "512", kernel, image, "")
 	_, after, _ := strings.Cut(string(console), "GUEST BEGIN")
 	text, _, ok := strings.Cut(after, "GUEST END")
 	if err != nil || !ok {
@@ -196,19 +185,7 @@ func unpack(text string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string][]byte{}
-	for r := tar.NewReader(zip); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if out[filepath.Base(h.Name)], err = io.ReadAll(r); err != nil {
-			return nil, err
-		}
-	}
+	return files(zip)
 }
 
 // archive is a cpio archive as the kernel takes it (Documentation/driver-api/early-userspace/buffer-format.rst).
