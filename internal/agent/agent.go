@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"noether/internal/attribution"
+	"noether/internal/linux"
 	"noether/internal/probe"
 	"noether/internal/sensor"
 	"noether/internal/snapshot"
@@ -107,13 +108,26 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.readMeter(ctx, now)
 			continue
 		}
-		if a.Tick(ctx).Seq == 1 {
-			debug.FreeOSMemory() // tables have grown to the size of the machine: what they outgrew goes back
+		if seq := a.Tick(ctx).Seq; seq == 1 || seq == settled {
+			a.giveBack(ctx)
 		}
 		next += a.opts.Interval
 		for ; next <= now; next += a.opts.Interval {
 			a.missed++
 		}
+	}
+}
+
+// settled is the tick by which names have been asked for and pages written once.
+const settled = 12
+
+// giveBack returns memory that only the start has needed: tables that have
+// grown to the size of the machine left what they outgrew, and opening, TLS
+// and the first answers ran code that will not run again.
+func (a *Agent) giveBack(ctx context.Context) {
+	debug.FreeOSMemory()
+	if err := linux.TrimProgram(); err != nil {
+		a.opts.Log.LogAttrs(ctx, slog.LevelDebug, "memory of the program stays mapped", slog.String("reason", err.Error()))
 	}
 }
 
