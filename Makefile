@@ -29,7 +29,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
+.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
 
 all: lint test ## lint and test (the default)
 
@@ -106,6 +106,10 @@ e2e: check-go promtool ## the real binary, on simulated machines, on this one an
 	@[ "$$(id -u)" != 0 ] || $(MAKE) cluster-tools || [ "$${CI:-}" != true ]
 	@$(MAKE) prometheus3
 	$(GO) test -count=1 -p 1 -timeout 40m ./test/e2e/...
+
+# Not part of .ci/run.
+e2e-scale: cluster-tools ## names among 5,000 pods on 200 nodes of a real API server, as root: about six minutes
+	$(GO) test -count=1 -v -timeout 30m ./test/e2e/scale -scale
 
 # A kernel is fetched once; rm -r $(CACHE)/guest-* to have a newer one.
 guest: check-go $(HELM) ## the real binary in emulated machines: other kernels (GUEST_KERNELS), pods in cgroup v2; on Debian

@@ -18,6 +18,12 @@ import (
 // moves would be too easy.
 const burners = 20
 
+// How the pods and containers of a fleet are numbered.
+const (
+	podUID      = "%08x-0000-4000-8000-%012x"
+	containerID = "%064x"
+)
+
 // fleet is a population of processes in the cgroups of pods. They end with
 // the thread that made it.
 type fleet struct {
@@ -58,7 +64,7 @@ func newFleet() (*fleet, error) {
 func (f *fleet) grow(n, pods int) error {
 	for i := len(f.pods); i < pods; i++ {
 		dir := filepath.Join(f.tree, "kubepods.slice", "kubepods-burstable.slice",
-			fmt.Sprintf("kubepods-burstable-pod%08x_0000_4000_8000_%012x.slice", i, i), fmt.Sprintf("cri-containerd-%064x.scope", i+1))
+			"kubepods-burstable-pod"+strings.ReplaceAll(fmt.Sprintf(podUID, i, i), "-", "_")+".slice", fmt.Sprintf("cri-containerd-"+containerID+".scope", i+1))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

@@ -97,6 +97,10 @@ type mode struct {
 // podScale is the mode of a Kubernetes node: 300 pods, a tick a second.
 const podScale = "300 pods, off, 1 s"
 
+// named is podScale with a name and requests for every pod, by which idle
+// energy is divided.
+const named = ", named"
+
 func modes(o *options) []mode {
 	agent := func(usage, processes string) mode {
 		return mode{name: usage + ", " + processes, args: []string{"--usage", usage, "--processes", processes}}
@@ -138,11 +142,20 @@ func measureAll(ctx context.Context, o *options, stdout, stderr io.Writer) (err 
 		if err := lab.grow(300, 300); err != nil {
 			return err
 		}
+		kubeconfig, stop, err := lab.namesOf(300)
+		if err != nil {
+			return err
+		}
 		for _, usage := range []string{"bpf", "cgroup"} {
 			m := mode{name: usage + ", " + podScale, args: []string{"--usage", usage, "--processes", "off"}, tick: time.Second}
-			if err := one(m); err != nil {
-				return err
-			}
+			err = errors.Join(err, one(m))
+			m.name += named
+			m.args = append(m.args, "--node-name", nodeName, "--kube-source", "api", "--kube-config", kubeconfig)
+			err = errors.Join(err, one(m))
+		}
+		stop()
+		if err != nil {
+			return err
 		}
 		if err := lab.shrink(); err != nil {
 			return err

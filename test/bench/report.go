@@ -90,8 +90,10 @@ func budgets(results []result) string {
 		}
 	}
 	for _, usage := range []string{"bpf", "cgroup"} {
-		if r := find(results, 300, usage+", "+podScale); r != nil {
-			list = append(list, budget{usage + ", " + podScale, "% of one core", 100 * r.perTick.Seconds() / r.interval.Seconds(), 0.2})
+		for _, name := range []string{usage + ", " + podScale, usage + ", " + podScale + named} {
+			if r := find(results, 300, name); r != nil {
+				list = append(list, budget{name, "% of one core", 100 * r.perTick.Seconds() / r.interval.Seconds(), 0.2})
+			}
 		}
 	}
 	if len(list) == 0 {
