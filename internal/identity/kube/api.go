@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,7 +59,10 @@ type api struct {
 	health *health
 
 	listTimeout, watchTimeout time.Duration
-	backoff                   wait.Backoff
+
+	watches sync.WaitGroup
+	doubted atomic.Bool // the last watch ended with something that is no event
+	backoff wait.Backoff
 }
 
 func (s *Source) openAPI(o Options) error {
@@ -85,7 +90,11 @@ func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
 	config.GroupVersion = &v1
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.AcceptContentTypes, config.ContentType = "application/json", "application/json"
-	client, err := rest.RESTClientFor(config)
+	var client *rest.RESTClient
+	through, err := httpClient(config)
+	if err == nil {
+		client, err = rest.RESTClientForConfigAndClient(config, through)
+	}
 	if err != nil {
 		return nil, &probe.Error{
 			Status: probe.Broken,
@@ -204,6 +213,18 @@ func (o *Options) finish(config *rest.Config, m *meter) {
 	}
 }
 
+// httpClient returns what sends the requests. A token is put on each of them,
+// so that none may be sent on to where an answer points.
+func httpClient(config *rest.Config) (*http.Client, error) {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	direct := *client // it may be everybody's
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &direct, nil
+}
+
 // run keeps the index as the API has it until ctx is done.
 func (a *api) run(ctx context.Context) error {
 	var node sync.WaitGroup
@@ -213,6 +234,7 @@ func (a *api) run(ctx context.Context) error {
 	})
 	reflector.RunWithContext(ctx)
 	node.Wait()
+	a.watches.Wait()
 	return nil
 }
 
@@ -232,7 +254,6 @@ func (a *api) listWatch() *cache.ListWatch {
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			w, err := a.watch(ctx, options)
 			if err == nil {
-				a.health.answered(ctx)
 				return w, nil
 			}
 			if options.SendInitialEvents == nil {
@@ -268,50 +289,16 @@ func (a *api) list(ctx context.Context, options metav1.ListOptions) (*podList, e
 	options.FieldSelector = a.selector()
 	list := new(podList)
 	err := a.client.Get().Resource("pods").VersionedParams(&options, a.params).Do(ctx).Into(list)
+	if err == nil && list.ResourceVersion == "" {
+		err = errors.New("the answer is no list of pods")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of node %s: %w", a.node, err)
 	}
 	return list, nil
 }
 
-func (a *api) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	options.FieldSelector = a.selector()
-	options.Watch = true
-	silent := time.AfterFunc(a.watchTimeout, cancel)
-	w, err := a.client.Get().Resource("pods").VersionedParams(&options, a.params).Watch(ctx)
-	answered := silent.Stop()
-	if err != nil {
-		cancel()
-		if !answered {
-			err = fmt.Errorf("no answer within %s", a.watchTimeout)
-		}
-		return nil, fmt.Errorf("watching the pods of node %s: %w", a.node, err)
-	}
-	end := &endingWatch{Interface: w, cancel: cancel}
-	if options.TimeoutSeconds != nil {
-		end.late = time.AfterFunc(time.Duration(*options.TimeoutSeconds)*time.Second+watchGrace, cancel)
-	}
-	return end, nil
-}
-
 func (a *api) selector() string { return fields.OneTermEqualSelector("spec.nodeName", a.node).String() }
-
-// endingWatch is a watch that ends by itself when the server forgets to end it.
-type endingWatch struct {
-	watch.Interface
-	cancel context.CancelFunc
-	late   *time.Timer
-}
-
-// Stop ends the watch.
-func (w *endingWatch) Stop() {
-	if w.late != nil {
-		w.late.Stop()
-	}
-	w.cancel()
-	w.Interface.Stop()
-}
 
 // watchNode asks what pods can reserve, now and then.
 func (a *api) watchNode(ctx context.Context) {
@@ -347,7 +334,11 @@ func (a *api) allocatable(ctx context.Context) (workload.Reserved, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.listTimeout)
 	defer cancel()
 	n := new(node)
-	if err := a.client.Get().Resource("nodes").Name(a.node).Do(ctx).Into(n); err != nil {
+	err := a.client.Get().Resource("nodes").Name(a.node).Do(ctx).Into(n)
+	if err == nil && len(n.Status.Allocatable) == 0 {
+		err = errors.New("the answer says nothing of what pods can reserve")
+	}
+	if err != nil {
 		return workload.Reserved{}, fmt.Errorf("reading node %s: %w", a.node, err)
 	}
 	return n.Status.Allocatable.reserved(), nil

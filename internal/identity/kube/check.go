@@ -37,6 +37,7 @@ func (a *api) check(ctx context.Context) (string, error) {
 		return "", a.explain(err)
 	}
 	w.Stop()
+	a.watches.Wait()
 	reason := fmt.Sprintf("%d pods on node %s", len(list.Items), a.node)
 	_, err = a.allocatable(ctx)
 	switch {

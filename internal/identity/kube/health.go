@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -74,7 +75,7 @@ func (h *health) state() (up bool, synced time.Time) {
 // maxBody bounds an answer, in bytes.
 const maxBody = 64 << 20
 
-var errTooLarge = errors.New("the answer is larger than 64 MiB")
+var errTooLarge = fmt.Errorf("the answer is larger than %d MiB, or an event of it than %d MiB", maxBody>>20, maxEvent>>20)
 
 // meter counts requests and the bytes of answers (decompressed), and bounds the latter.
 type meter struct {
@@ -91,7 +92,7 @@ func (m *meter) through(next http.RoundTripper) http.RoundTripper {
 		}
 		body := &meteredBody{ReadCloser: resp.Body, meter: m, left: maxBody}
 		if r.URL.Query().Get("watch") == "true" {
-			body.left = -1 // no end: the client bounds each event
+			body.event = new(eventEnd)
 		}
 		resp.Body = body
 		return resp, nil
@@ -105,17 +106,58 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 type meteredBody struct {
 	io.ReadCloser
 	meter *meter
-	left  int64 // how much may still come; below zero: any amount
+	left  int64     // how much may still come, without event
+	event *eventEnd // of a watch: it is as long as it likes to be, its events are not
 }
 
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.meter.bytes.Add(uint64(n))
-	if b.left >= 0 {
-		if b.left -= int64(n); b.left < 0 {
-			b.left = 0
+	if b.event != nil {
+		if !b.event.pass(p[:n]) {
 			return 0, errTooLarge
 		}
+		return n, err
+	}
+	if b.left -= int64(n); b.left < 0 {
+		b.left = 0
+		return 0, errTooLarge
 	}
 	return n, err
+}
+
+// maxEvent bounds one event of a watch, in bytes: ten times the largest object
+// that an API server stores.
+const maxEvent = 16 << 20
+
+// eventEnd follows a stream of JSON objects and knows how long the one at hand is.
+type eventEnd struct {
+	size            int64
+	depth           int
+	quoted, escaped bool
+}
+
+// pass reports whether the stream may go on after p.
+func (e *eventEnd) pass(p []byte) bool {
+	for _, c := range p {
+		e.size++
+		switch {
+		case e.escaped:
+			e.escaped = false
+		case c == '"':
+			e.quoted = !e.quoted
+		case e.quoted:
+			e.escaped = c == '\\'
+		case c == '{' || c == '[':
+			e.depth++
+		case c == '}' || c == ']':
+			if e.depth--; e.depth <= 0 {
+				e.depth, e.size = 0, 0
+			}
+		}
+		if e.size > maxEvent {
+			return false
+		}
+	}
+	return true
 }

@@ -150,21 +150,13 @@ func (x *index) remove(p *pod) {
 	if before != nil && !before.deleted.IsZero() || before == nil && len(x.pods) >= maxPods {
 		return
 	}
-	facts := *d.facts
-	facts.Reserved = workload.Reserved{}
-	facts.Containers = maps.Clone(facts.Containers)
-	for id, c := range facts.Containers {
-		c.Reserved = workload.Reserved{}
-		facts.Containers[id] = c
-	}
-	gone := *d
-	gone.facts = &facts
-	x.pods[d.uid] = &entry{derived: gone, deleted: x.now()}
+	x.pods[d.uid] = d.gone(x.now())
 	x.leaving++
 	x.latest = nil
 }
 
-// replace puts all pods in place of those known.
+// replace puts all pods in place of those known, which were deleted if they
+// are not among them.
 func (x *index) replace(all []*derived) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -174,12 +166,35 @@ func (x *index) replace(all []*derived) {
 			x.put(pods, d)
 		}
 	}
-	for uid := range x.pods {
-		if _, ok := pods[uid]; !ok {
-			x.latest = nil
+	x.leaving = 0
+	for uid, e := range x.pods {
+		if _, ok := pods[uid]; ok {
+			continue
+		}
+		x.latest = nil
+		if len(pods) < maxPods {
+			if e.deleted.IsZero() {
+				e = e.gone(x.now())
+			}
+			pods[uid] = e
+			x.leaving++
 		}
 	}
-	x.pods, x.leaving = pods, 0
+	x.pods = pods
+}
+
+// gone returns what is kept of a deleted pod: it holds nothing any more.
+func (d *derived) gone(at time.Time) *entry {
+	facts := *d.facts
+	facts.Reserved = workload.Reserved{}
+	facts.Containers = maps.Clone(facts.Containers)
+	for id, c := range facts.Containers {
+		c.Reserved = workload.Reserved{}
+		facts.Containers[id] = c
+	}
+	e := &entry{derived: *d, deleted: at}
+	e.facts = &facts
+	return e
 }
 
 // reserve sets what pods can reserve on the node.

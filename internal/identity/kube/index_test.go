@@ -141,8 +141,12 @@ func TestPodsComeAndGo(t *testing.T) {
 		t.Errorf("%d pods are known of %d", x.known(), len(x.pods))
 	}
 	x.replace(nil)
-	if len(x.names().Pods) != 0 || x.known() != 0 {
-		t.Error("pods that a list no longer has are still there")
+	if len(x.names().Pods) != 1 || x.known() != 0 {
+		t.Error("pods that a list no longer has exist, or have lost their names at once")
+	}
+	c.Time = c.Add(linger)
+	if len(x.names().Pods) != 0 {
+		t.Error("pods that a list no longer has are still there a minute later")
 	}
 }
 

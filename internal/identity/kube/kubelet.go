@@ -83,9 +83,11 @@ func (s *Source) openKubelet(o Options) error {
 			Host:            address,
 			BearerTokenFile: token,
 			TLSClientConfig: rest.TLSClientConfig{CAFile: ca, ServerName: name},
+			// It runs on this machine: HTTPS_PROXY is for what is further away.
+			Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
 		}
 		o.finish(config, s.meter)
-		client, err := rest.HTTPClientFor(config)
+		client, err := httpClient(config)
 		if err != nil {
 			return &probe.Error{
 				Status: probe.Broken,
@@ -93,7 +95,6 @@ func (s *Source) openKubelet(o Options) error {
 				Err:    fmt.Errorf("preparing to ask the kubelet at %s: %w", address, err),
 			}
 		}
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		k.clients = append(k.clients, client)
 	}
 	s.index.node = "" // a kubelet has no others
@@ -142,6 +143,9 @@ func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 func (k *kubelet) poll(ctx context.Context) error {
 	var all []*derived
 	err := k.fetch(ctx, func(p *pod) {
+		if len(all) == maxPods {
+			return
+		}
 		if d, ok := k.index.derive(p); ok {
 			all = append(all, d)
 		}
@@ -163,7 +167,8 @@ func (k *kubelet) fetch(ctx context.Context, each func(*pod)) error {
 	var err error
 	for i, client := range k.clients {
 		if err = k.fetchWith(ctx, client, each); !isOtherName(err) {
-			k.clients = k.clients[i:]
+			// The one that was right this time is the first to be tried next time.
+			k.clients[0], k.clients[i] = k.clients[i], k.clients[0]
 			break
 		}
 	}

@@ -276,9 +276,9 @@ func TestAnOutageOfTheKubelet(t *testing.T) {
 		c.mu.Lock()
 		c.err, c.answer = nil, []byte(podsOf(1))
 		c.mu.Unlock()
-		time.Sleep(time.Minute)
-		if up := status(s); !up.Up || len(s.Latest().Pods) != 1 {
-			t.Errorf("a minute later it is %+v with %d pods", up, len(s.Latest().Pods))
+		time.Sleep(2 * time.Minute)
+		if up := status(s); !up.Up || up.Known != 1 || len(s.Latest().Pods) != 1 {
+			t.Errorf("two minutes later it is %+v with %d pods", up, len(s.Latest().Pods))
 		}
 		if log.lines("level=WARN") != 1 || log.lines("names of pods are back") != 1 || log.lines("") != 3 {
 			t.Errorf("the log:\n%s", log)

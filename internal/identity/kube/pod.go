@@ -143,7 +143,7 @@ type derived struct {
 // derive returns what is kept of p, and whether it is a pod at all.
 func (p *pod) derive(labels []LabelKey) (*derived, bool) {
 	if p.derived != nil {
-		return p.derived, true
+		return p.derived, p.derived.facts != nil
 	}
 	m := &p.Metadata
 	if m.UID == "" || m.Name == "" {
@@ -154,12 +154,13 @@ func (p *pod) derive(labels []LabelKey) (*derived, bool) {
 	if hash := m.Annotations["kubernetes.io/config.hash"]; hash != "" && m.Annotations["kubernetes.io/config.mirror"] != "" {
 		d.cgroup, d.mirror = identity.Label(hash), true
 	}
+	requests := p.requests()
 	facts := &workload.PodFacts{
 		UID:        d.uid,
 		Namespace:  identity.Label(m.Namespace),
 		Name:       identity.Label(m.Name),
-		Reserved:   p.reserved(),
-		Containers: p.containers(),
+		Reserved:   p.reserved(requests),
+		Containers: p.containers(requests),
 	}
 	kind, name := p.owner()
 	facts.WorkloadKind, facts.Workload = identity.Label(kind), identity.Label(name)
@@ -184,7 +185,7 @@ func (p *pod) finished() bool {
 
 // containers returns every instance of a container that the pod's status
 // knows by its id: those that run and those that ran before them.
-func (p *pod) containers() map[string]workload.ContainerFacts {
+func (p *pod) containers(requests map[string]workload.Reserved) map[string]workload.ContainerFacts {
 	all := make(map[string]workload.ContainerFacts)
 	add := func(reference string, facts workload.ContainerFacts) {
 		_, id, found := strings.Cut(reference, "://")
@@ -206,7 +207,7 @@ func (p *pod) containers() map[string]workload.ContainerFacts {
 			facts := workload.ContainerFacts{Name: identity.Label(s.Name)}
 			ended := facts
 			if s.State.Running != nil && !p.finished() {
-				facts.Reserved = p.request(s.Name)
+				facts.Reserved = requests[s.Name]
 			}
 			add(s.ContainerID, facts)
 			for _, state := range [...]containerState{s.State, s.LastState} {

@@ -49,7 +49,7 @@ func isDevice(name string) bool {
 	return false
 }
 
-// maxAmount bounds every amount, in bytes or millicores, so that no sum overflows.
+// maxAmount bounds every amount and every sum of them, in bytes or millicores.
 const maxAmount = 1 << 50
 
 // bounded returns q in units of 10^scale, rounded up, within [0, maxAmount].
@@ -74,7 +74,7 @@ func (q quantities) reserved() workload.Reserved {
 		case name == "memory":
 			r.Memory = amount.bounded(0)
 		case isDevice(name):
-			r.Devices += amount.bounded(0)
+			r.Devices = min(r.Devices+amount.bounded(0), maxAmount)
 		}
 	}
 	return r
@@ -98,33 +98,34 @@ func (q quantities) over(r workload.Reserved) workload.Reserved {
 	return r
 }
 
+// sum returns a and b, each within [0, maxAmount], together.
 func sum(a, b workload.Reserved) workload.Reserved {
-	return workload.Reserved{CPU: a.CPU + b.CPU, Memory: a.Memory + b.Memory, Devices: a.Devices + b.Devices}
+	return workload.Reserved{
+		CPU: min(a.CPU+b.CPU, maxAmount), Memory: min(a.Memory+b.Memory, maxAmount), Devices: min(a.Devices+b.Devices, maxAmount),
+	}
 }
 
 func larger(a, b workload.Reserved) workload.Reserved {
 	return workload.Reserved{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory), Devices: max(a.Devices, b.Devices)}
 }
 
-// request returns what the container called name requested: what is in force
-// where the kubelet says so, else what its specification says.
-func (p *pod) request(name string) workload.Reserved {
-	var r workload.Reserved
+// requests returns what each container requested, by its name: what is in
+// force where the kubelet says so, else what its specification says.
+func (p *pod) requests() map[string]workload.Reserved {
+	all := make(map[string]workload.Reserved, len(p.Spec.Containers)+len(p.Spec.InitContainers))
 	for _, specs := range [...][]containerSpec{p.Spec.Containers, p.Spec.InitContainers} {
 		for i := range specs {
-			if specs[i].Name == name {
-				r = specs[i].Resources.Requests.reserved()
-			}
+			all[specs[i].Name] = specs[i].Resources.Requests.reserved()
 		}
 	}
 	for _, statuses := range [...][]containerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses} {
 		for i := range statuses {
-			if statuses[i].Name == name {
-				r = statuses[i].Resources.Requests.over(r)
+			if before, ok := all[statuses[i].Name]; ok {
+				all[statuses[i].Name] = statuses[i].Resources.Requests.over(before)
 			}
 		}
 	}
-	return r
+	return all
 }
 
 // reserved returns the effective request of p, by the rules of the scheduler:
@@ -132,14 +133,14 @@ func (p *pod) request(name string) workload.Reserved {
 // Init containers run one after the other, each beside the sidecars started
 // before it; then all containers run beside all sidecars. What the pod
 // requests as a whole takes the place of that, and its overhead comes on top.
-func (p *pod) reserved() workload.Reserved {
+func (p *pod) reserved(requests map[string]workload.Reserved) workload.Reserved {
 	if p.finished() {
 		return workload.Reserved{}
 	}
 	var sidecars, init workload.Reserved
 	for i := range p.Spec.InitContainers {
 		c := &p.Spec.InitContainers[i]
-		beside := sum(sidecars, p.request(c.Name))
+		beside := sum(sidecars, requests[c.Name])
 		if c.RestartPolicy == "Always" {
 			sidecars = beside
 		}
@@ -147,7 +148,7 @@ func (p *pod) reserved() workload.Reserved {
 	}
 	running := sidecars
 	for i := range p.Spec.Containers {
-		running = sum(running, p.request(p.Spec.Containers[i].Name))
+		running = sum(running, requests[p.Spec.Containers[i].Name])
 	}
 	r := larger(running, init)
 	if whole := p.Spec.Resources.Requests; len(whole) > 0 {
