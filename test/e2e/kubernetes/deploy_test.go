@@ -1,18 +1,13 @@
 package kubernetes
 
 import (
-	"bytes"
-	"compress/gzip"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -29,10 +24,8 @@ import (
 	"noether/test/e2e/cluster"
 )
 
-const (
-	prometheusAddress = cluster.NodeIP + ":9090"
-	stateAddress      = cluster.NodeIP + ":9091"
-)
+// stateAddress is that of what stands in for kube-state-metrics.
+const stateAddress = cluster.NodeIP + ":9091"
 
 // deploy installs the shop, Noether twice, the operator and Prometheus, and
 // waits for the first scrape.
@@ -50,6 +43,7 @@ func (l *lab) deploy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cluster.ManifestDir, "till.yaml"), []byte(shopFile(t, "static.yaml")), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	l.operate(t)
 	l.objectsBefore = l.objects(t)
 
 	l.testNamespaceLevel(t)
@@ -66,14 +60,23 @@ kubernetes: {podLabels: [app.kubernetes.io/name, team]}
 	if err := os.WriteFile(scored, fmt.Appendf(nil, `
 prometheusRule: {enabled: true, labels: {release: kube-prometheus-stack}}
 impact:
-  prometheus: {url: "http://%[1]s", remoteWriteUrl: "http://%[1]s/api/v1/write"}
+  prometheus: {url: "%[1]s", remoteWriteUrl: "%[1]s/api/v1/write"}
   jobs:
     - name: shop
       schedule: "* * * * *"
       manifest: |
-%[2]s`, prometheusAddress, regexp.MustCompile(`(?m)^`).ReplaceAllString(manifest, "        ")), 0o644); err != nil {
+%[2]s`, cluster.PrometheusURL, regexp.MustCompile(`(?m)^`).ReplaceAllString(manifest, "        ")), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		for _, a := range []*agent{l.api, l.kubelet} {
+			for _, previous := range []string{"false", "true"} {
+				if log, err := l.try("logs", "-n", a.namespace, "daemonset/"+a.release, "--previous="+previous); t.Failed() && err == nil {
+					t.Logf("log of %s (previous: %s):\n%s", a.release, previous, log)
+				}
+			}
+		}
+	})
 	l.api = &agent{l: l, release: "noether", namespace: "noether"}
 	l.kubelet = &agent{l: l, release: "noether-unprivileged", namespace: "noether-unprivileged"}
 	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored,
@@ -82,13 +85,21 @@ impact:
 	l.keep("helm-install.txt", notes)
 	l.helm(t, "install", "noether-unprivileged", l.chart, "-n", "noether-unprivileged", "-f", values,
 		"--set", "variant=unprivileged,kubernetes.source=kubelet", "--wait", "--timeout=3m")
-	l.operate(t)
 	l.keep("helm-test.txt", l.helm(t, "test", "noether", "-n", "noether", "--timeout=2m"))
 	l.helm(t, "test", "noether-unprivileged", "-n", "noether-unprivileged", "--timeout=2m")
 	l.kubectl(t, "wait", "-n", "shop", "--for=condition=Available", "deployment", "--all", "--timeout=3m")
 	l.kubectl(t, "wait", "-n", "shop", "--for=condition=Complete", "job/invoices", "--timeout=3m")
 	l.kubectl(t, "delete", "-n", "shop", "job/invoices")
-	l.scrape(t, time.Now().Add(3*time.Second))
+	eventually(t, "the operator's configuration in Prometheus", func() error {
+		up := l.prometheus.by(t, `up`, time.Now(), "job")
+		if up["noether"] != 1 || up["shop/frontend"] != 1 {
+			return fmt.Errorf("up: %v", up)
+		}
+		if up["shop/somebody-elses"] != 0 {
+			t.Fatal("Prometheus took a PodMonitor with another label")
+		}
+		return nil
+	})
 	l.keep("pods.txt", l.kubectl(t, "get", "pods", "-A", "-o", "wide"))
 }
 
@@ -140,29 +151,21 @@ func (l *lab) manifest(t *testing.T) string {
 	return out
 }
 
-// operate starts the operator and the Prometheus that it configures. Both are
-// programs beside the pods, because there are no images of them here.
+// operate starts the operator and the Prometheus that it configures, which
+// take what has the label of kube-prometheus-stack.
 func (l *lab) operate(t *testing.T) {
 	t.Helper()
+	if err := l.StartOperator(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.StartPrometheus(t.Context(), cluster.Monitor{
+		Namespace: "observability", Release: "kube-prometheus-stack",
+		Spec: "scrapeConfigSelector: {matchLabels: {release: kube-prometheus-stack}}\nscrapeConfigNamespaceSelector: {}\n",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.prometheus = &database{l.client, cluster.PrometheusURL}
 	l.apply(t, `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: prometheus, namespace: observability}
----
-apiVersion: monitoring.coreos.com/v1
-kind: Prometheus
-metadata: {name: k8s, namespace: observability}
-spec:
-  replicas: 0
-  version: v3.5.1
-  serviceAccountName: prometheus
-  serviceMonitorSelector: {matchLabels: {release: kube-prometheus-stack}}
-  serviceMonitorNamespaceSelector: {}
-  podMonitorSelector: {matchLabels: {release: kube-prometheus-stack}}
-  podMonitorNamespaceSelector: {}
-  ruleSelector: {matchLabels: {release: kube-prometheus-stack}}
-  ruleNamespaceSelector: {}
----
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
 metadata: {name: frontend, namespace: shop, labels: {release: kube-prometheus-stack}}
@@ -171,118 +174,21 @@ spec:
   podMetricsEndpoints: [{port: http, interval: 15s}]
 ---
 apiVersion: monitoring.coreos.com/v1
-kind: ServiceMonitor
+kind: PodMonitor
 metadata: {name: somebody-elses, namespace: shop, labels: {release: other}}
 spec:
   selector: {matchLabels: {app.kubernetes.io/name: frontend}}
-  endpoints: [{port: http}]
+  podMetricsEndpoints: [{port: http, interval: 15s}]
+---
+apiVersion: monitoring.coreos.com/v1alpha1
+kind: ScrapeConfig
+metadata: {name: kube-state-metrics, namespace: observability, labels: {release: kube-prometheus-stack}}
+spec:
+  jobName: kube-state-metrics
+  honorLabels: true
+  scrapeInterval: 5s
+  staticConfigs: [{targets: ["`+stateAddress+`"]}]
 `)
-	l.spawn(t, "prometheus-operator", "-web.listen-address=127.0.0.1:18080", "-web.enable-tls=false", "-kubelet-endpoints=false", "-kubelet-endpointslice=false")
-	config := filepath.Join(l.dir, "prometheus.yml")
-	eventually(t, "the operator's configuration", func() error {
-		generated, err := l.generated()
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(config, []byte(generated), 0o644)
-	})
-	if out, err := l.Run(t.Context(), nil, "promtool", "check", "config", config); err != nil {
-		t.Fatalf("promtool check config: %v\n%s", err, out)
-	}
-	l.spawn(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(l.dir, "tsdb"),
-		"--web.listen-address="+prometheusAddress, "--web.enable-remote-write-receiver", "--log.level=warn")
-	l.prometheus = &database{l.client, "http://" + prometheusAddress}
-	eventually(t, "Prometheus", func() error {
-		_, err := l.prometheus.query("vector(1)", time.Now())
-		return err
-	})
-}
-
-// generated is the configuration that the operator made, with the places of
-// this machine, the operator's placeholders filled in as its sidecar does, and
-// a target that is not a pod's.
-func (l *lab) generated() (string, error) {
-	var secret struct{ Data map[string]string }
-	text, err := l.try("get", "secret", "prometheus-k8s", "-n", "observability", "-o", "json")
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &secret)
-	}
-	if err != nil {
-		return "", err
-	}
-	packed, err := base64.StdEncoding.DecodeString(secret.Data["prometheus.yaml.gz"])
-	if err != nil {
-		return "", err
-	}
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return "", err
-	}
-	plain, err := io.ReadAll(z)
-	if err != nil {
-		return "", err
-	}
-	out := string(plain)
-	l.keep("generated-prometheus.yml", out)
-	for _, want := range []string{"job_name: serviceMonitor/observability/noether/0", "job_name: podMonitor/shop/frontend/0"} {
-		if !strings.Contains(out, want) {
-			return "", fmt.Errorf("the operator's configuration has no %q yet", want)
-		}
-	}
-	if strings.Contains(out, "somebody-elses") {
-		return "", errors.New("the operator took a ServiceMonitor with another label")
-	}
-	var rules struct{ Data map[string]string }
-	text, err = l.try("get", "configmap", "prometheus-k8s-rulefiles-0", "-n", "observability", "-o", "json")
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &rules)
-	}
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(l.dir, "rules")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	for name, text := range rules.Data {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return "", err
-		}
-	}
-	out = strings.NewReplacer("$(POD_NAME)", "k8s-0", "$(SHARD)", "0", "/etc/prometheus/rules/prometheus-k8s-rulefiles-0", dir).Replace(out)
-	out = regexp.MustCompile(`(?m)^  - role: (\w+)$`).ReplaceAllString(out, "  - role: $1\n    kubeconfig_file: "+cluster.AdminKubeconfig)
-	at := strings.Index(out, "scrape_configs:\n")
-	if at < 0 {
-		return "", errors.New("the operator's configuration scrapes nothing")
-	}
-	at += len("scrape_configs:\n")
-	return out[:at] + fmt.Sprintf("- job_name: kube-state-metrics\n  honor_labels: true\n  scrape_interval: 5s\n  static_configs: [{targets: [%q]}]\n", stateAddress) + out[at:], nil
-}
-
-// spawn starts a program of the cluster's tools that ends with the test.
-func (l *lab) spawn(t *testing.T, name string, args ...string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	log, err := os.Create(filepath.Join(l.dir, name+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := l.Command(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := l.Spawn(cmd); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { defer close(done); cmd.Wait() }()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		log.Close()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("log of %s:\n%s", name, text[max(0, len(text)-4000):])
-		}
-	})
 }
 
 // describe serves what kube-state-metrics would say of the pods that are there
@@ -327,9 +233,9 @@ func (l *lab) testChart(t *testing.T) {
 	if err != nil || len(sets) < 5 {
 		t.Fatalf("%d sets of values, %v", len(sets), err)
 	}
-	schemas := l.schemas(t)
-	for _, namespace := range []string{"default", "observability"} {
-		l.try("create", "namespace", namespace)
+	schemas := filepath.Join(l.dir, "schemas")
+	if kinds, err := l.Schemas(t.Context(), schemas); err != nil || kinds < 100 {
+		t.Fatalf("the API has schemas of %d kinds, %v", kinds, err)
 	}
 	for _, set := range sets {
 		name := strings.TrimSuffix(filepath.Base(set), ".values.yaml")
@@ -344,7 +250,7 @@ func (l *lab) testChart(t *testing.T) {
 			if err := os.WriteFile(file, []byte(rendered), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := l.Run(t.Context(), nil, "kubeconform", "-strict", "-summary", "-schema-location", schemas+"/{{.ResourceKind}}{{.KindSuffix}}.json", file); err != nil {
+			if out, err := l.Run(t.Context(), nil, "kubeconform", "-strict", "-summary", "-schema-location", cluster.SchemaLocation(schemas), file); err != nil {
 				t.Errorf("kubeconform: %v\n%s", err, out)
 			} else if !strings.Contains(out, "Skipped: 0") {
 				t.Errorf("kubeconform: %s", out)
@@ -362,7 +268,6 @@ func (l *lab) testChart(t *testing.T) {
 			}
 		})
 	}
-	l.kubectl(t, "delete", "namespace", "observability")
 }
 
 // without drops the documents of one kind.
@@ -371,83 +276,6 @@ func without(yaml, kind string) string {
 	return strings.Join(slices.DeleteFunc(documents, func(d string) bool {
 		return strings.Contains("\n"+d, "\nkind: "+kind+"\n")
 	}), "\n---\n")
-}
-
-// schemas writes a JSON schema for each kind of the running API, strict, as
-// kubeconform wants them.
-func (l *lab) schemas(t *testing.T) string {
-	t.Helper()
-	var api struct {
-		Definitions map[string]map[string]any
-	}
-	if err := json.Unmarshal([]byte(l.kubectl(t, "get", "--raw", "/openapi/v2")), &api); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(l.dir, "schemas")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write := func(name string, content any) {
-		b, err := json.Marshal(content)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	kinds := 0
-	for name, d := range api.Definitions {
-		switch {
-		case strings.HasSuffix(name, ".IntOrString"), strings.HasSuffix(name, ".Quantity"):
-			api.Definitions[name] = map[string]any{"type": []string{"string", "number"}}
-			continue
-		}
-		strict(d)
-		gvks, _ := d["x-kubernetes-group-version-kind"].([]any)
-		for _, gvk := range gvks {
-			gvk, _ := gvk.(map[string]any)
-			group, _ := gvk["group"].(string)
-			version, _ := gvk["version"].(string)
-			kind, _ := gvk["kind"].(string)
-			suffix := "-" + version
-			if group != "" {
-				suffix = "-" + strings.SplitN(group, ".", 2)[0] + suffix
-			}
-			write(strings.ToLower(kind+suffix)+".json", map[string]any{"$ref": "definitions.json#/definitions/" + name})
-			kinds++
-		}
-	}
-	write("definitions.json", map[string]any{"definitions": api.Definitions})
-	if kinds < 100 {
-		t.Fatalf("the API has schemas of %d kinds", kinds)
-	}
-	return dir
-}
-
-// strict forbids fields that a schema does not list, all the way down.
-func strict(schema map[string]any) {
-	if properties, ok := schema["properties"].(map[string]any); ok {
-		if _, ok := schema["additionalProperties"]; !ok && schema["x-kubernetes-preserve-unknown-fields"] == nil {
-			schema["additionalProperties"] = false
-		}
-		for _, p := range properties {
-			if p, ok := p.(map[string]any); ok {
-				strict(p)
-			}
-		}
-	}
-	if schema["format"] == "int-or-string" {
-		schema["type"] = []string{"string", "integer"}
-	}
-	if schema["x-kubernetes-int-or-string"] == true {
-		schema["type"] = []string{"string", "integer"}
-	}
-	for _, key := range []string{"items", "additionalProperties"} {
-		if s, ok := schema[key].(map[string]any); ok {
-			strict(s)
-		}
-	}
 }
 
 // idlers is a Deployment of so many pods that do nothing.

@@ -2,7 +2,6 @@ package kubernetes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,6 @@ type lab struct {
 	api, kubelet *agent
 
 	known         known
-	lastPods      []pod
 	objectsBefore map[string]bool
 	window        [4]page // of the shares: first and last, of api and of kubelet
 }
@@ -74,10 +72,34 @@ func start(t *testing.T) *lab {
 		f.Close()
 	}
 	l.nameServer(t)
-	l.kubectl(t, "apply", "--server-side", "-f", filepath.Join(c.Tools.Dir, "crds"))
-	l.kubectl(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=1m")
 	l.witness = watch(t)
+	l.learnAlways(t)
 	return l
+}
+
+// learnAlways asks the API for all pods each second, so that those which come
+// and go between the tests are known too.
+func (l *lab) learnAlways(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			var list struct{ Items []pod }
+			if l.Get(ctx, "/api/v1/pods", &list) == nil {
+				l.known.learn(list.Items)
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
 }
 
 // noetherImage makes the image that ships, of the program under test.
@@ -188,11 +210,10 @@ func shopFile(t *testing.T, name string, kinds ...string) string {
 func (l *lab) pods(t *testing.T) []pod {
 	t.Helper()
 	var list struct{ Items []pod }
-	if err := json.Unmarshal([]byte(l.kubectl(t, "get", "pods", "-A", "-o", "json")), &list); err != nil {
+	if err := l.Get(t.Context(), "/api/v1/pods", &list); err != nil {
 		t.Fatal(err)
 	}
 	l.known.learn(list.Items)
-	l.lastPods = list.Items
 	return list.Items
 }
 
@@ -263,8 +284,7 @@ type agent struct {
 func (a *agent) pod(t *testing.T) pod {
 	t.Helper()
 	var list struct{ Items []pod }
-	if err := json.Unmarshal([]byte(a.l.kubectl(t, "get", "pods", "-n", a.namespace, "-o", "json",
-		"-l", "app.kubernetes.io/component=agent,app.kubernetes.io/instance="+a.release)), &list); err != nil {
+	if err := a.l.Get(t.Context(), "/api/v1/namespaces/"+a.namespace+"/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dagent,app.kubernetes.io%2Finstance%3D"+a.release, &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range list.Items {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,6 +30,7 @@ type pod struct {
 		ContainerStatuses, InitContainerStatuses []containerStatus
 		Conditions                               []struct{ Type, Status string }
 	}
+	past map[string]string // containers that were replaced: name by id
 }
 
 type container struct {
@@ -73,7 +75,10 @@ func (p pod) cgroup() string {
 
 // ids are the container's names by container id.
 func (p pod) ids() map[string]string {
-	ids := map[string]string{}
+	ids := maps.Clone(p.past)
+	if ids == nil {
+		ids = map[string]string{}
+	}
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		if _, id, ok := strings.Cut(c.ContainerID, "://"); ok {
 			ids[id] = c.Name
@@ -149,27 +154,46 @@ func owner(p pod) (kind, workload string) {
 
 // known is what the API has ever said of each pod, by the uid in its cgroup:
 // the truth that no page may contradict.
-type known struct{ pods map[string]pod }
+type known struct {
+	mu   sync.Mutex
+	pods map[string]pod
+}
 
 func (k *known) learn(pods []pod) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.pods == nil {
 		k.pods = map[string]pod{}
 	}
 	for _, p := range pods {
 		old, ok := k.pods[p.cgroup()]
+		p.past = map[string]string{}
 		if ok { // ids of containers that were replaced stay true
-			p.Status.InitContainerStatuses = append(p.Status.InitContainerStatuses, old.Status.InitContainerStatuses...)
-			p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, old.Status.ContainerStatuses...)
+			maps.Copy(p.past, old.past)
+			maps.Copy(p.past, old.ids())
 		}
 		k.pods[p.cgroup()] = p
 	}
 }
 
+// all are the pods that the API ever had.
+func (k *known) all() []pod {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.pods))
+}
+
 // contradictions are the series of a page that are not true: another pod's
 // name, another owner, another container's name, or a container that is none,
 // such as the sandbox of a known pod. Series that only tell a uid are true.
+//
+// The kubelet itself knows a static pod by the uid that it gave it, and not by
+// that of the API's copy.
 func (k *known) contradictions(p page) (wrong []string) {
+	kubelet := len(p.all("noether_names_up", "source", "kubelet")) > 0
 	byUID := map[string]pod{}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, p := range k.pods {
 		byUID[p.Metadata.UID], byUID[p.cgroup()] = p, p
 	}
@@ -186,7 +210,7 @@ func (k *known) contradictions(p page) (wrong []string) {
 		switch l := s.Labels; {
 		case l["namespace"]+"/"+l["pod"] != truth.name():
 			say(s.Series, "it is %s", truth.name())
-		case l["pod_uid"] != truth.Metadata.UID:
+		case l["pod_uid"] != truth.Metadata.UID && !(kubelet && l["pod_uid"] == truth.cgroup()):
 			say(s.Series, "the API knows it by the uid %s", truth.Metadata.UID)
 		case l["workload_kind"] != kind, workload != "" && l["workload"] != workload:
 			say(s.Series, "it belongs to the %s %s", kind, workload)
@@ -234,7 +258,7 @@ func missing(p page, pods []pod, now time.Time, wait time.Duration) (absent []st
 				absent = append(absent, "container "+c.Name+" of "+p.name())
 			}
 		}
-		if old && !named[p.name()+" "+p.Metadata.UID] {
+		if old && !named[p.name()+" "+p.Metadata.UID] && !named[p.name()+" "+p.cgroup()] {
 			absent = append(absent, "pod "+p.name())
 		}
 	}
