@@ -47,7 +47,7 @@ func playFleet(config string) error {
 	for i := range sources {
 		if sources[i], err = kube.Open(kube.Options{
 			Mode: kube.API, Node: nodeName(i), Kubeconfig: kubeconfig, Version: "fleet",
-			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: time.Now,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
 		}); err != nil {
 			cancel()
 			return err

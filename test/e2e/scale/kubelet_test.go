@@ -140,8 +140,9 @@ func TestAKubeletOfManyPods(t *testing.T) {
 	})
 	t.Logf("%d pods replaced, the slowest name after %s", replaced, slowest.Round(10*time.Millisecond))
 	p := a.await("all names in the end", complete)
-	// One more that found a certificate for another name.
-	if r, _ := k.counts(); p.value("noether_names_requests_total") != float64(r+1) {
+	// A page is as old as its tick, and the first request may have found a
+	// certificate for another name.
+	if r, _ := k.counts(); p.value("noether_names_requests_total") < float64(r-1) || p.value("noether_names_requests_total") > float64(r+1) {
 		t.Errorf("the agent counts %v requests, the kubelet %d", p.value("noether_names_requests_total"), r)
 	}
 }

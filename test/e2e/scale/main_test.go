@@ -32,6 +32,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"noether/internal/export/balance"
 )
 
@@ -291,19 +293,16 @@ func uses(t *testing.T, pid int) (s spent) {
 			s.rss = kb / 1024
 		}
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
+	// clock_getcpuclockid(3): the clock of all CPU time of a process.
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
+		t.Fatalf("CPU time of process %d: %v", pid, err)
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	for _, f := range fields[11:13] { // utime and stime
-		ticks, _ := strconv.Atoi(f)
-		s.cpu += time.Duration(ticks) * 10 * time.Millisecond
-	}
+	s.cpu = time.Duration(ts.Nano())
 	return s
 }
 
-// median of RSS over some time: a collection may run at any moment.
+// steadyRSS returns the median over some time: a collection may run at any moment.
 func steadyRSS(t *testing.T, pid int, d time.Duration) float64 {
 	t.Helper()
 	var all []float64

@@ -2,6 +2,7 @@ package scale
 
 import (
 	"encoding/hex"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ func (n *node) end(p *truth) {
 		n.Exit(r.pid)
 		n.RemoveCgroup(r.cgroup)
 	}
+	n.RemoveCgroup(filepath.Dir(n.runs[p.uid][0].cgroup))
 	delete(n.runs, p.uid)
 }
 
