@@ -372,12 +372,56 @@ func TestFreshRows(t *testing.T) {
 	}
 }
 
+// An API that is away when the agent starts must not cost the views what their
+// pods used meanwhile: increase() does not see what a first figure holds.
+func TestRowsOfLateNamesAreFresh(t *testing.T) {
+	w := newWorld(t, Default())
+	w.names = asked(nil)
+	for range 360 {
+		w.cgroup("/pod/u1", time.Second)
+		w.enter(20*time.Second, 20)
+	}
+	w.names = asked(map[string]*workload.PodFacts{"u1": facts("u1", "old", 0)})
+	for i := range 20 {
+		w.cgroup("/pod/u1", time.Second)
+		s := w.enter(20*time.Second, 20)
+		for _, v := range []snapshot.View{s.Namespaces[0], s.Workloads[0]} {
+			if got := v.Total.Component(energy.CPU); got != unit.Energy(361+i)*unit.Joule {
+				t.Fatalf("%+v has %d µJ", v, got)
+			}
+			if v.Fresh != (i <= 12) {
+				t.Fatalf("%d ticks after its birth fresh is %t", i, v.Fresh)
+			}
+		}
+	}
+}
+
+// However long a tick is, the first page that has a row has it at 0.
+func TestFreshRowsAtLongIntervals(t *testing.T) {
+	c := Default()
+	c.Interval = MaxInterval
+	w := newWorld(t, c)
+	for range 3 {
+		w.now += MaxInterval
+		w.enter(0, 0)
+	}
+	w.names = asked(map[string]*workload.PodFacts{"u1": facts("u1", "job", 0)})
+	for i, want := range []bool{true, false} {
+		w.now += MaxInterval
+		w.cgroup("/pod/u1", time.Second)
+		s := w.enter(20*time.Second, 20)
+		if s.Namespaces[0].Fresh != want || s.Workloads[0].Fresh != want {
+			t.Errorf("on page %d fresh is %t", i, s.Namespaces[0].Fresh)
+		}
+	}
+}
+
 func TestViewsAreBounded(t *testing.T) {
 	w := newWorld(t, Default())
 	b := w.books
 	for i := range maxRows + 500 {
 		b.now += time.Second
-		r := b.rollups[1].row(rowName{"ns", "Job", strconv.Itoa(i)}, b.now, true)
+		r := b.rollups[1].row(rowName{"ns", "Job", strconv.Itoa(i)}, true)
 		r.pods = 1
 		if i != 3 {
 			r.leave(b.now)

@@ -29,9 +29,10 @@ type row struct {
 	name         rowName
 	total, delta snapshot.Ledger
 	touched      bool // delta is not zero
-	held         bool // it was born while the agent ran
+	held         bool // it was born while the agent ran: with its pod, or with the name of one
 	pods         int  // in the books
-	born, end    time.Duration
+	shown        bool
+	born, end    time.Duration // when it was first shown, and when its last pod left
 }
 
 func (r *row) leave(now time.Duration) {
@@ -54,7 +55,7 @@ func (v *rollup) open() {
 	v.touched = v.touched[:0]
 }
 
-func (v *rollup) row(name rowName, now time.Duration, held bool) *row {
+func (v *rollup) row(name rowName, held bool) *row {
 	if r := v.rows[name]; r != nil {
 		return r
 	}
@@ -64,7 +65,7 @@ func (v *rollup) row(name rowName, now time.Duration, held bool) *row {
 	if v.rows == nil {
 		v.rows = make(map[rowName]*row)
 	}
-	r := &row{name: name, born: now, held: held}
+	r := &row{name: name, held: held}
 	v.rows[name] = r
 	i, _ := slices.BinarySearchFunc(v.sorted, name, func(r *row, n rowName) int { return r.name.compare(n) })
 	v.sorted = slices.Insert(v.sorted, i, r)
@@ -108,7 +109,7 @@ func (b *books) enrol(p *pod) {
 		if was != nil && was.name == name {
 			continue
 		}
-		r := b.rollups[i].row(name, b.now, p.born > 1) // pods of the baseline were there before
+		r := b.rollups[i].row(name, p.born > 1 || b.tick > waitTicks) // pods of the baseline were there before, if they had names
 		if was == nil {
 			r.total.Add(&p.total)
 		} else {
@@ -134,6 +135,9 @@ func (b *books) rollUp() {
 func (v *rollup) pages(now time.Duration) []snapshot.View {
 	out := make([]snapshot.View, len(v.sorted))
 	for i, r := range v.sorted {
+		if !r.shown {
+			r.shown, r.born = true, now
+		}
 		out[i] = snapshot.View{
 			Namespace: r.name.namespace, WorkloadKind: r.name.kind, Workload: r.name.workload,
 			Total: r.total, Delta: r.delta, Fresh: r.held && now-r.born <= holdRow,

@@ -17,7 +17,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +87,11 @@ func Open(o Options) (*Source, error) {
 	s := &Source{
 		opts: o, wake: make(chan struct{}, 1),
 		known: map[string]known{}, limit: maxKnown, missing: map[string]bool{},
+	}
+	for _, path := range o.Sockets {
+		if err := isSocket(path); err != nil {
+			o.Log.Warn("there is nobody to ask for container names there yet; it is looked for again and again", slog.String("reason", err.Error()))
+		}
 	}
 	s.look(o.Now())
 	s.latest.Store(&workload.Names{AsksContainers: len(s.sockets) > 0})
@@ -283,23 +287,22 @@ func (s *Source) statusOf(kind string) *workload.NamesStatus {
 	return &s.status[len(s.status)-1]
 }
 
-// say logs what has changed about a socket.
+// say logs when a socket stops to answer and when it answers again. Why is
+// said once: what it answers may be any user's text, and another one each time.
 func (s *Source) say(ctx context.Context, k *socket, err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if k.said == text {
+	if k.lost == (err != nil) {
 		return
 	}
-	k.said = text
+	k.lost = err != nil
 	if err == nil {
 		s.opts.Log.InfoContext(ctx, "container names come again", slog.String("socket", k.path))
 		return
 	}
-	v := probe.Of(k.kind, "", err)
-	s.opts.Log.WarnContext(ctx, "container names are out of reach: containers are told by id until they come",
-		slog.String("reason", text), slog.String("remedy", v.Remedy))
+	attrs := []slog.Attr{slog.String("reason", err.Error())}
+	if v := probe.Of(k.kind, "", err); v.Remedy != "" {
+		attrs = append(attrs, slog.String("remedy", v.Remedy))
+	}
+	s.opts.Log.LogAttrs(ctx, slog.LevelWarn, "container names are out of reach: containers are told by id until they come", attrs...)
 }
 
 func (s *Source) close() {
@@ -336,6 +339,7 @@ func (s *Source) look(now time.Time) {
 // Check tries the sockets once and says what came of it: one verdict for each
 // socket that is there, or one that none is.
 func Check(ctx context.Context, o Options) []probe.Verdict {
+	o.Log = slog.New(slog.DiscardHandler)
 	s, err := Open(o)
 	if err != nil {
 		return []probe.Verdict{probe.Of("containers", "", err)}
@@ -349,11 +353,18 @@ func Check(ctx context.Context, o Options) []probe.Verdict {
 	if len(verdicts) > 0 {
 		return verdicts
 	}
-	where := strings.Join(o.Sockets, ", ")
-	if len(o.Sockets) == 0 {
-		where = "any of the usual places of Docker and Podman"
+	reason := "no socket at any of the usual places of Docker and Podman"
+	for i, path := range o.Sockets {
+		if i == 0 {
+			reason = ""
+		} else {
+			reason += "; "
+		}
+		if err := isSocket(path); err != nil {
+			reason += err.Error()
+		}
 	}
-	return []probe.Verdict{{Name: "docker", Status: probe.Absent, Reason: "no socket at " + where + ": containers outside pods are told by id"}}
+	return []probe.Verdict{{Name: "docker", Status: probe.Absent, Reason: reason + ": containers outside pods are told by id"}}
 }
 
 // forbidden puts the remedy to an error that more rights would mend.

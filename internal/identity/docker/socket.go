@@ -29,7 +29,7 @@ type socket struct {
 
 	notBefore time.Time // of the next request
 	fails     int       // requests that failed since the last that did not
-	said      string    // the failure that was logged, "" for none
+	lost      bool      // it was said that it does not answer
 	asked     map[string]attempt
 
 	requests, bytes uint64
@@ -64,7 +64,8 @@ const (
 	// maxFilter is the most containers that are asked for by id; beyond it the
 	// whole list is cheaper.
 	maxFilter = 64
-	maxUsers  = 64 // directories below /run/user that are looked into
+	maxReason = 160 // bytes of an error's text
+	maxUsers  = 64  // directories below /run/user that are looked into
 )
 
 func newSocket(path string) *socket {
@@ -217,13 +218,16 @@ func (k *socket) get(ctx context.Context, query url.Values, ids []string) (map[s
 		k.kind = "podman" // also behind Docker's path
 	}
 	if reply.StatusCode != http.StatusOK {
-		e := &refusedError{status: fmt.Sprintf("%d %s", reply.StatusCode, http.StatusText(reply.StatusCode))}
+		e := &refusedError{status: strings.TrimSpace(fmt.Sprintf("%d %s", reply.StatusCode, http.StatusText(reply.StatusCode)))}
 		if v := reply.Header.Get("Api-Version"); isVersion(v) {
 			e.version = v
 		}
 		return nil, e
 	}
 	names, err := parse(body, ids)
+	if netErr, ok := errors.AsType[net.Error](body.err); ok && netErr.Timeout() {
+		return nil, netErr
+	}
 	if body.n > maxBytes {
 		return nil, fmt.Errorf("its answer has more than %d MiB", maxBytes>>20)
 	}
@@ -232,13 +236,15 @@ func (k *socket) get(ctx context.Context, query url.Values, ids []string) (map[s
 
 // counter counts what is read through it.
 type counter struct {
-	r io.Reader
-	n uint64
+	r   io.Reader
+	n   uint64
+	err error // that ended it
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += uint64(n)
+	c.err = err
 	return n, err
 }
 
@@ -295,9 +301,24 @@ func shorten(err error) error {
 		return no
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
+		err = u.Err
+	}
+	if text := err.Error(); len(text) > maxReason { // it quotes what was answered
+		return errors.New(strings.ToValidUTF8(text[:maxReason], "") + "…")
 	}
 	return err
+}
+
+// isSocket returns why path is no socket, if it is none.
+func isSocket(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s is no socket", path)
+	}
+	return nil
 }
 
 // find returns the sockets that are there, the machine's own before those of users.
