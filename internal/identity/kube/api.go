@@ -99,7 +99,7 @@ func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
 		return nil, &probe.Error{
 			Status: probe.Broken,
 			Remedy: "see --kube-config and --kube-token-file",
-			Err:    fmt.Errorf("preparing to ask the Kubernetes API at %s: %w", config.Host, err),
+			Err:    fmt.Errorf("preparing to ask the Kubernetes API at %s%s: %w", config.Host, verifiedBy(config), err),
 		}
 	}
 	return &api{
@@ -182,9 +182,15 @@ func readable(file, what, flag string) error {
 	if file == "" {
 		return nil
 	}
-	f, err := os.Open(file)
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file that can be read again and again", file) // a pipe would also keep the agent from starting
+	}
 	if err == nil {
-		return f.Close()
+		var f *os.File
+		if f, err = os.Open(file); err == nil {
+			return f.Close()
+		}
 	}
 	status := probe.Broken
 	if errors.Is(err, os.ErrPermission) {
@@ -192,7 +198,7 @@ func readable(file, what, flag string) error {
 	}
 	return &probe.Error{
 		Status: status,
-		Remedy: "mount the service account's token (automountServiceAccountToken: true), or set " + flag,
+		Remedy: "in a pod mount the service account's token (automountServiceAccountToken: true), elsewhere set " + flag,
 		Err:    fmt.Errorf("reading the %s for Kubernetes: %w", what, err),
 	}
 }
@@ -223,6 +229,14 @@ func httpClient(config *rest.Config) (*http.Client, error) {
 	direct := *client // it may be everybody's
 	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &direct, nil
+}
+
+// verifiedBy names the file of certificates, where there is one: no error of the client does.
+func verifiedBy(config *rest.Config) string {
+	if config.CAFile == "" {
+		return ""
+	}
+	return ", verified by " + config.CAFile
 }
 
 // run keeps the index as the API has it until ctx is done.

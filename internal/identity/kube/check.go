@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"noether/internal/probe"
 )
+
+// checkTimeout is how long somebody who checks waits at most.
+const checkTimeout = 20 * time.Second
 
 // Check asks once and says whether the names of pods can be had, and if not,
 // exactly what is missing.
@@ -21,7 +25,12 @@ func Check(ctx context.Context, o Options) probe.Verdict {
 	if err != nil {
 		return probe.Of(name, "", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	reason, err := s.check(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no answer to all of it within %s: %w", checkTimeout, err)
+	}
 	return probe.Of(name, reason, err)
 }
 

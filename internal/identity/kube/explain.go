@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -24,10 +25,21 @@ func (a *api) explain(err error) error {
 		remedy = "the token or certificate is not valid (any more): see --kube-token-file and --kube-config"
 	case apierrors.IsNotFound(err):
 		remedy = "set --node-name to this machine's name in: kubectl get nodes"
+	case isToken(err):
+		remedy = tokenRemedy
 	case isTLS(err):
 		remedy = tlsRemedy(err, "the certificate-authority of --kube-config, or the service account's ca.crt,")
 	}
 	return &probe.Error{Status: status, Remedy: remedy, Err: fmt.Errorf("asking the Kubernetes API at %s: %w", a.url, err)}
+}
+
+const tokenRemedy = "see --kube-token-file: the token is read from there again and again"
+
+// isToken reports whether there was no token to ask with. The client has no
+// type for that.
+func isToken(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed to read token file") || strings.Contains(text, "read empty token from file")
 }
 
 // isTLS reports whether the two sides could not agree who the other is.

@@ -1,16 +1,20 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"noether/internal/probe"
 	"noether/internal/workload"
 )
 
@@ -234,5 +238,61 @@ func TestSumsOfRequestsDoNotOverflow(t *testing.T) {
 	text := strings.TrimSuffix(b.String(), ",") + "]}}"
 	if got, want := readPod(t, text).facts.Reserved, (workload.Reserved{CPU: maxAmount, Memory: maxAmount}); got != want {
 		t.Errorf("it is %+v, want %+v", got, want)
+	}
+}
+
+func TestTokensThatAreNone(t *testing.T) {
+	server := newServer(t)
+	if err := syscall.Mkfifo(server.path("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server.write("empty", " \r\n")
+	server.write("dos", "one\r\n")
+	server.write("two lines", "one\ntwo\n")
+	for _, mode := range []string{API, Kubelet} {
+		for token, says := range map[string]string{
+			"fifo": "is no file", ".": "is no file", "gone": "no such file",
+			"empty": "empty token", "two lines": "invalid header", "dos": "",
+		} {
+			o := server.options(new(logbook))
+			o.Mode, o.TokenFile, o.KubeletURL = mode, server.path(token), server.URL
+			v := Check(t.Context(), o)
+			if says == "" {
+				if mode == API && v.Status != probe.Works {
+					t.Errorf("%s, %s: %+v", mode, token, v)
+				}
+				continue
+			}
+			if v.Status != probe.Broken || !strings.Contains(v.Reason, says) ||
+				token != "two lines" && !strings.Contains(v.Remedy, "--kube-token-file") || strings.Contains(v.Reason, "two\n") {
+				t.Errorf("%s, %s: %+v", mode, token, v)
+			}
+		}
+		server.write("ca", "garbage")
+		o := server.options(new(logbook))
+		o.Mode, o.KubeletURL, o.CAFile = mode, server.URL, server.path("ca")
+		if v := Check(t.Context(), o); !strings.Contains(v.Reason, server.path("ca")) {
+			t.Errorf("%s: %+v", mode, v)
+		}
+		// A bundle has several.
+		bundle, err := os.ReadFile(server.path("ca.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.write("bundle", otherCA(t)+"\n# and\n"+string(bundle))
+		o.CAFile = server.path("bundle")
+		if v := Check(t.Context(), o); mode == API && v.Status != probe.Works {
+			t.Errorf("%s: %+v", mode, v)
+		}
+	}
+}
+
+func TestNobodyChecksForLong(t *testing.T) {
+	server := newServer(t)
+	server.set(func() { server.hang = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if v := Check(ctx, server.options(new(logbook))); v.Status != probe.Broken || !strings.Contains(v.Reason, "no answer") || v.Remedy == "" {
+		t.Errorf("%+v", v)
 	}
 }

@@ -92,7 +92,7 @@ func (s *Source) openKubelet(o Options) error {
 			return &probe.Error{
 				Status: probe.Broken,
 				Remedy: "see --kube-token-file and --kube-kubelet-ca",
-				Err:    fmt.Errorf("preparing to ask the kubelet at %s: %w", address, err),
+				Err:    fmt.Errorf("preparing to ask the kubelet at %s%s: %w", address, verifiedBy(config), err),
 			}
 		}
 		k.clients = append(k.clients, client)
@@ -282,6 +282,8 @@ func (k *kubelet) explain(err error) error {
 		remedy = "the kubelet does not accept the token: see --kube-token-file; the kubelet needs authentication.webhook.enabled: true"
 	case errors.As(err, &code):
 		remedy = "does --kube-kubelet-url lead to a kubelet's secure port (10250)?"
+	case isToken(err):
+		remedy = tokenRemedy
 	case isOtherName(err):
 		remedy = "set --kube-kubelet-url to a name or address that the certificate is for, such as https://NODE-IP:10250"
 	case isTLS(err):
