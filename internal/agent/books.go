@@ -77,6 +77,7 @@ type books struct {
 
 	tick     uint64
 	now      time.Duration // monotonic time of the tick
+	began    time.Duration // that of the first tick
 	accounts map[workload.Owner]*account
 	all      []*account // the same, in any order
 	pods     map[string]*pod
@@ -145,7 +146,9 @@ func newBooks(cfg Config, policy attribution.Policy, owners Owners) *books {
 // enter books one tick: what was used, and the energy of each component.
 func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Duration) (busy time.Duration) {
 	b.tick++
-	b.now = now
+	if b.now = now; b.tick == 1 {
+		b.began = now
+	}
 	b.open(u)
 	b.bookGroups(u)
 	b.bookTasks(u)

@@ -416,6 +416,18 @@ func TestFreshRowsAtLongIntervals(t *testing.T) {
 	}
 }
 
+func TestRowsOfNamesThatComeSoonAreNotFresh(t *testing.T) {
+	w := newWorld(t, Default())
+	w.names = asked(nil)
+	w.cgroup("/pod/u1", time.Second)
+	w.enter(0, 0)
+	w.names = asked(map[string]*workload.PodFacts{"u1": facts("u1", "old", 0)})
+	w.cgroup("/pod/u1", time.Second)
+	if s := w.enter(20*time.Second, 20); s.Namespaces[0].Fresh || s.Workloads[0].Fresh {
+		t.Error("they are fresh")
+	}
+}
+
 func TestViewsAreBounded(t *testing.T) {
 	w := newWorld(t, Default())
 	b := w.books

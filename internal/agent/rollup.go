@@ -17,6 +17,10 @@ const maxRows = 10_000
 // that Job.
 const holdRow = time.Minute
 
+// soon is for how long after the start a name is no late one: an API needs a
+// moment to answer.
+const soon = 10 * time.Second
+
 // rowName is what the pods of a row have in common.
 type rowName struct{ namespace, kind, workload string }
 
@@ -109,7 +113,8 @@ func (b *books) enrol(p *pod) {
 		if was != nil && was.name == name {
 			continue
 		}
-		r := b.rollups[i].row(name, p.born > 1 || b.tick > waitTicks) // pods of the baseline were there before, if they had names
+		// Pods of the baseline were there before, if they had names soon.
+		r := b.rollups[i].row(name, p.born > 1 || b.tick > waitTicks && b.now-b.began > soon)
 		if was == nil {
 			r.total.Add(&p.total)
 		} else {

@@ -451,7 +451,7 @@ from when it is bound to the machine until it has ended, whether it runs or slee
 The agent therefore adds pods up itself: ` + "`noether_namespace_joules_total`" + ` and ` + "`noether_workload_joules_total`" + ` hold what every named pod has used since the agent started, also when the pod is long gone, and never fall.
 
 - What a pod used before its name was known is added when the name comes. What never got a name is in neither.
-- A namespace or workload that is new while the agent runs stands at 0 for its first minute and then takes up what it used in it, so that ` + "`increase()`" + ` sees all of it, if it is scraped at least once a minute.
+- A namespace or workload that is new while the agent runs, or gets its first name later than 10 seconds after the start, stands at 0 for its first minute and then takes up what it used, so that ` + "`increase()`" + ` sees all of it, if it is scraped at least once a minute.
 - A workload that comes back goes on where it stopped. Of the workloads without a pod, those that ended last stay, up to 10,000.
 
 ## Queries

@@ -128,8 +128,8 @@ type View struct {
 	// Total has all that the pods ever used, Delta what they used in this tick:
 	// what a pod had used before it got its name is in Total only.
 	Total, Delta Ledger
-	// Fresh is set for a minute from its birth, unless its pods ran and had
-	// names when the agent started. Who counts increases has to be shown 0 so long: else he would miss
+	// Fresh is set for a minute from its birth, unless its pods ran when
+	// the agent started, and had names soon after. Who counts increases has to be shown 0 so long: else he would miss
 	// what the first figure already holds.
 	Fresh bool
 }
