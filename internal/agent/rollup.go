@@ -9,7 +9,7 @@ import (
 )
 
 // maxRows bounds each rollup. The rows of pods in the books always stay.
-const maxRows = 10_000
+const maxRows = 2_000
 
 // holdRow is for how long a row that was born after the agent started is shown
 // to scrapers as 0. PromQL's increase() cannot see what a counter's first
