@@ -100,6 +100,32 @@ func readDashboard(t *testing.T, file string) (panels, variables []asked) {
 	return panels, variables
 }
 
+var question = regexp.MustCompile(`(?s)\$ q '(.*?)'`)
+
+// readPage lists the queries of docs/kubernetes.md, and what they may ask for
+// besides the others: labels of that page's values and mistakes, and
+// https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md.
+func readPage(t *testing.T) (list []asked, known map[string][]string) {
+	t.Helper()
+	const file = "../docs/kubernetes.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range question.FindAllStringSubmatch(string(text), -1) {
+		list = append(list, asked{file, m[1]})
+	}
+	if len(list) < 10 {
+		t.Errorf("%s has %d queries", file, len(list))
+	}
+	known = metrics()
+	known["kube_pod_labels"] = []string{"namespace", "pod", "label_team"}
+	for _, name := range []string{"noether_pod_joules_total", "noether_system_watts", "noether_impact_sci_grams"} {
+		known[name] = append(known[name], "label_team", "exported_namespace", "pod", "container")
+	}
+	return list, known
+}
+
 // metrics are names and labels of what may be asked for. A name with nil may have any label.
 func metrics() map[string][]string {
 	all := map[string][]string{
@@ -196,6 +222,13 @@ func TestQueriesAskForWhatExists(t *testing.T) {
 			t.Errorf("%s: %s: %s", a.where, bad, a.expr)
 		}
 	}
+	page, pageKnown := readPage(t)
+	for _, a := range page {
+		for _, bad := range wrong(a.expr, pageKnown, recorded) {
+			t.Errorf("%s: %s: %s", a.where, bad, a.expr)
+		}
+	}
+	list = append(list, page...)
 	// Prometheus itself reads every query as the expression of a rule.
 	type rule struct {
 		Record string `yaml:"record"`
