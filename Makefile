@@ -122,7 +122,7 @@ guest: check-go $(HELM) ## the real binary in emulated machines: other kernels (
 	  (cd $$dir.new && apt-get download -qq $$package && dpkg -x *.deb . && rm -rf *.deb usr); \
 	  rm -rf $$dir; mv $$dir.new $$dir; \
 	done
-	GUEST_FETCH=1 $(GO) test -count=1 -timeout 60m -v ./test/guest
+	GUEST_FETCH=1 $(GO) test -count=1 -timeout 2h -v ./test/guest
 
 lint: check-go $(GOLANGCI) ## golangci-lint (gofumpt included), go fix, dead code, module files, licences
 	$(GOLANGCI) config verify

@@ -244,7 +244,7 @@ func (g *guest) boot(t *testing.T, kernel, driver string) map[string][]byte {
 	if err := os.Truncate(result, 64<<20); err != nil {
 		t.Fatal(err)
 	}
-	console, err := emulate(t, 15*time.Minute, "2048", kernel, filepath.Join(dir, "initrd"), "systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 systemd.wants=guest.service",
+	console, err := emulate(t, 30*time.Minute, "2048", kernel, filepath.Join(dir, "initrd"), "systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 systemd.wants=guest.service",
 		"-drive", "if=virtio,format=raw,snapshot=on,file="+g.debian, "-drive", "if=virtio,format=raw,cache=unsafe,file="+result)
 	for line := range strings.Lines(string(console)) {
 		if strings.HasPrefix(line, "guest: ") {
@@ -304,9 +304,20 @@ func emulate(t *testing.T, limit time.Duration, megabytes, kernel, initrd, words
 		"-nographic", "-no-reboot", "-net", "none", "-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init " + words,
 	}, args...)...)
-	console, err := cmd.CombinedOutput()
+	var console bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &console, &console
+	if path := os.Getenv("GUEST_CONSOLE"); path != "" { // to watch it
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		both := io.MultiWriter(&console, f)
+		cmd.Stdout, cmd.Stderr = both, both
+	}
+	err := cmd.Run()
 	t.Logf("the machine ran %.0f s", time.Since(begin).Seconds())
-	return console, err
+	return console.Bytes(), err
 }
 
 // modules adds modules of the kernel, and those they need before them. What the
@@ -366,14 +377,14 @@ func witness(t *testing.T, out map[string][]byte) []container {
 		if len(fields) != 4 {
 			t.Fatalf("the witness says %q", line)
 		}
-		var info struct{ Labels map[string]string }
-		if err := json.Unmarshal(out[fields[0]+".json"], &info); err != nil {
+		var bundle struct{ Annotations map[string]string }
+		if err := json.Unmarshal(out[fields[0]+".json"], &bundle); err != nil {
 			t.Fatalf("read what containerd knows of %s: %v", fields[0], err)
 		}
-		label := func(name string) string { return info.Labels["io.kubernetes."+name] }
+		told := func(name string) string { return bundle.Annotations["io.kubernetes.cri."+name] }
 		c := container{
-			id: fields[0], cgroup: fields[3], name: label("container.name"), pod: label("pod.name"), namespace: label("pod.namespace"), uid: label("pod.uid"),
-			sandbox: info.Labels["io.cri-containerd.kind"] == "sandbox",
+			id: fields[0], cgroup: fields[3], name: told("container-name"), pod: told("sandbox-name"), namespace: told("sandbox-namespace"), uid: told("sandbox-uid"),
+			sandbox: told("container-type") == "sandbox",
 		}
 		for i, to := range []*float64{&c.used, &c.podUsed} {
 			usec, err := strconv.ParseFloat(fields[1+i], 64)
