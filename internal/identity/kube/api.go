@@ -43,6 +43,7 @@ const (
 	watchTimeout = 90 * time.Second // until a watch begins to answer: longer than between two bookmarks
 	watchGrace   = 30 * time.Second // after the time at which the server should have ended it
 	nodeInterval = 5 * time.Minute
+	apiBackoff   = 15 * time.Second // or up to twice that: for so long are names late after an outage
 	pageSize     = 500
 )
 
@@ -106,7 +107,7 @@ func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
 		node: o.Node, url: config.Host, client: client, params: runtime.NewParameterCodec(scheme),
 		machine: o.Machine, log: o.Log, index: x, health: h,
 		listTimeout: listTimeout, watchTimeout: watchTimeout,
-		backoff: wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 10, Cap: maxBackoff},
+		backoff: wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 10, Cap: apiBackoff},
 	}, nil
 }
 
