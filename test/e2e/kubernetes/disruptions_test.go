@@ -65,6 +65,41 @@ func (l *lab) testUnprivileged(t *testing.T) {
 	}
 }
 
+// testCheck: what the agent would do, said in its own pod, and watts for whom
+// they are measured.
+func (l *lab) testCheck(t *testing.T) {
+	for _, c := range []struct {
+		a             *agent
+		usage, source string
+	}{{l.api, "bpf", "api"}, {l.kubelet, "cgroup", "kubelet"}} {
+		args := []string{"exec", "-n", c.a.namespace, "daemonset/" + c.a.release, "--", "/noether", "check", "--root=/host", "--node-name=" + l.Node, "--kube-source=" + c.source}
+		if c.source == "kubelet" {
+			args = append(args, "--usage=cgroup", "--kube-kubelet-url="+cluster.KubeletURL, "--kube-kubelet-ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+		}
+		out := l.kubectl(t, args...)
+		l.keep("check-"+c.usage+".txt", out)
+		for _, word := range []string{"model", c.usage, c.source} {
+			if !strings.Contains(out, word) {
+				t.Errorf("noether check in %s says nothing of %s:\n%s", c.a.release, word, out)
+			}
+		}
+	}
+	var b strings.Builder
+	for _, query := range []string{
+		`sort_desc(sum by (namespace, workload_kind, workload) (noether_pod_watts{job="noether"}))`,
+		`sum by (namespace) (noether_namespace_joules_total{job="noether"}) / 3600`,
+		`sum by (label_team) (noether_pod_watts{job="noether",namespace="shop"})`,
+		`noether_system_watts{job="noether",account="unreserved"}`,
+	} {
+		fmt.Fprintln(&b, query)
+		for _, a := range l.prometheus.ask(t, query, time.Now()) {
+			delete(a.labels, "__name__")
+			fmt.Fprintf(&b, "  %.3f  %v\n", a.value, a.labels)
+		}
+	}
+	l.keep("queries.txt", b.String())
+}
+
 // testProbes: who scrapes takes nothing from others, and a probe's second is
 // always enough.
 func (l *lab) testProbes(t *testing.T) {

@@ -34,7 +34,11 @@ type lab struct {
 
 	known         known
 	objectsBefore map[string]bool
-	window        [4]page // of the shares: first and last, of api and of kubelet
+	job           struct {
+		first  time.Time // the scrape before it
+		joules float64   // that it must have
+	}
+	window [4]page // of the shares: first and last, of api and of kubelet
 }
 
 // start starts the cluster with its images, an operator's definitions and a

@@ -210,7 +210,7 @@ func (k *known) contradictions(p page) (wrong []string) {
 		switch l := s.Labels; {
 		case l["namespace"]+"/"+l["pod"] != truth.name():
 			say(s.Series, "it is %s", truth.name())
-		case l["pod_uid"] != truth.Metadata.UID && !(kubelet && l["pod_uid"] == truth.cgroup()):
+		case l["pod_uid"] != truth.Metadata.UID && (!kubelet || l["pod_uid"] != truth.cgroup()):
 			say(s.Series, "the API knows it by the uid %s", truth.Metadata.UID)
 		case l["workload_kind"] != kind, workload != "" && l["workload"] != workload:
 			say(s.Series, "it belongs to the %s %s", kind, workload)
