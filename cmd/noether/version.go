@@ -11,7 +11,7 @@ import (
 
 // version and revision are set by the linker: -X main.version=v1.2.3. Without
 // a revision it is what the go command found out about the checkout.
-var version, revision string
+var version, revision string //nolint:gochecknoglobals // the linker sets them and nothing else
 
 // buildInfo says what this binary is.
 type buildInfo struct {
