@@ -136,7 +136,7 @@ func (a *Agent) giveBack(ctx context.Context) {
 func (a *Agent) Baseline(ctx context.Context) {
 	a.start = a.opts.Clock.Wall()
 	a.last = a.opts.Clock.Mono()
-	a.suspended = a.opts.Clock.Boot() - a.last
+	a.suspended = a.opts.Clock.ahead()
 	a.meter.read(ctx, a.last)
 	a.meter.take(a.last)
 	a.readUsage(ctx)
@@ -203,11 +203,11 @@ func (a *Agent) ask() {
 // readMeter reads the counters. If the machine was suspended since they were
 // read last, nobody knows what they did meanwhile.
 func (a *Agent) readMeter(ctx context.Context, now time.Duration) {
-	if skew := a.opts.Clock.Boot() - now; skew-a.suspended > minSuspend {
+	if ahead := a.opts.Clock.ahead(); ahead-a.suspended > minSuspend {
 		a.opts.Log.InfoContext(ctx, "the machine was suspended: energy counters start anew",
-			slog.Duration("suspended", (skew-a.suspended).Round(time.Millisecond)))
+			slog.Duration("suspended", (ahead-a.suspended).Round(time.Millisecond)))
 		a.meter.reset()
-		a.suspended = skew
+		a.suspended = ahead
 	}
 	a.meter.read(ctx, now)
 }

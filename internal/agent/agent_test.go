@@ -242,6 +242,44 @@ func TestSuspendWithinALongTickIsNoEnergy(t *testing.T) {
 	})
 }
 
+// On a machine with more work than CPUs the agent waits for its turn, also
+// between the readings of two clocks. No energy is lost by that.
+func TestWaitingForACPUIsNoSuspend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 5*time.Second, 100*unit.Watt, 0)
+		clock := &r.agent.opts.Clock
+		always, reads := false, 0
+		clock.Boot = func() time.Duration {
+			if reads++; always || reads%3 == 0 {
+				time.Sleep(637 * time.Millisecond)
+			}
+			boot := clock.Mono() + r.boot
+			if always || reads%3 == 1 {
+				time.Sleep(637 * time.Millisecond)
+			}
+			return boot
+		}
+		r.usage.hook = func() error {
+			s := r.agent.Snapshot()
+			always = s != nil && s.Seq > 3 && s.Seq < 6
+			if s != nil && s.Seq == 8 && r.boot == 0 {
+				if log := r.log.String(); log != "" {
+					t.Errorf("before a suspend the log tells: %s", log)
+				}
+				if got, least := nodeTotal(s), (100 * unit.Watt).For(36*time.Second); got < least {
+					t.Errorf("%d µJ were counted, of %d at least", got, least)
+				}
+				r.boot = time.Second
+			}
+			return nil
+		}
+		r.run(t, time.Minute)
+		if log := r.log.String(); !strings.Contains(log, "suspended=1s") {
+			t.Errorf("the log does not tell of a second's suspend: %s", log)
+		}
+	})
+}
+
 // A zone that comes back has stood still for no time yet.
 func TestZoneThatComesBackIsNotStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
