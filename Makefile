@@ -74,7 +74,7 @@ race: check-go ## the unit tests with the race detector, three times
 # A fuzzer that is stopped in the middle of an input may report its own deadline
 # as a failure; a real one writes the input that fails.
 fuzz: check-go ## every fuzz target for FUZZTIME (30s)
-	@grep -rEo --include=*_test.go '^func Fuzz[A-Za-z0-9_]+' internal cmd test | while IFS=: read -r file func; do \
+	@grep -rEo --include=*_test.go '^func Fuzz[A-Za-z0-9_]+' internal cmd test deploy | while IFS=: read -r file func; do \
 	  name=$${func#func }; echo "$$name in $$(dirname $$file), $(FUZZTIME)"; \
 	  out=$$($(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) </dev/null 2>&1) || \
 	    { grep -q 'context deadline exceeded' <<<"$$out" && ! grep -q 'Failing input' <<<"$$out" && out='ok: no finding when its time was over'; } || { echo "$$out"; exit 1; }; \
