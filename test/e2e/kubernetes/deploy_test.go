@@ -79,10 +79,14 @@ impact:
 	l.kubelet = &agent{l: l, release: "noether-unprivileged", namespace: "noether-unprivileged"}
 	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored,
 		"--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.namespace=observability", "--set", "serviceMonitor.interval=15s",
-		"--set", "serviceMonitor.labels.release=kube-prometheus-stack", "--wait", "--timeout=3m")
+		"--set", "serviceMonitor.labels.release=kube-prometheus-stack")
 	l.keep("helm-install.txt", notes)
 	l.helm(t, "install", "noether-unprivileged", l.chart, "-n", "noether-unprivileged", "-f", values,
-		"--set", "variant=unprivileged,kubernetes.source=kubelet", "--wait", "--timeout=3m")
+		"--set", "variant=unprivileged,kubernetes.source=kubelet")
+	// As the notes say: --wait would be content with no pod of a DaemonSet of one.
+	for _, a := range []*agent{l.api, l.kubelet} {
+		l.kubectl(t, "rollout", "status", "daemonset/"+a.release, "-n", a.namespace, "--timeout=3m")
+	}
 	l.keep("helm-test.txt", l.helm(t, "test", "noether", "-n", "noether", "--timeout=2m"))
 	l.helm(t, "test", "noether-unprivileged", "-n", "noether-unprivileged", "--timeout=2m")
 	l.kubectl(t, "wait", "-n", "shop", "--for=condition=Available", "deployment", "--all", "--timeout=3m")
@@ -277,14 +281,6 @@ func without(yaml, kind string) string {
 // idlers is a Deployment of so many pods that do nothing.
 func idlers(n int) string {
 	return fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: idlers}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: default, namespace: idlers}
----
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: idlers, namespace: idlers}

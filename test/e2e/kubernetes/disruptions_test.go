@@ -178,6 +178,9 @@ func (l *lab) testLookups(t *testing.T) {
 	}
 	apiBefore, _ := requests(l.api, "api")
 	kubeletBefore, bytesBefore := requests(l.kubelet, "kubelet")
+	if err := l.Namespace(t.Context(), "idlers"); err != nil {
+		t.Fatal(err)
+	}
 	start := time.Now()
 	l.apply(t, idlers(50))
 	l.kubectl(t, "rollout", "status", "deployment/idlers", "-n", "idlers", "--timeout=4m")
@@ -208,9 +211,7 @@ func (l *lab) testLookups(t *testing.T) {
 		t.Errorf("the kubelet is asked %.0f times a minute for sandboxes that have no name", got)
 	}
 	p := l.kubelet.page(t)
-	for _, wrong := range l.knownNow(t).contradictions(p) {
-		t.Error(wrong)
-	}
+	complain(t, l.knownNow(t).contradictions(p))
 	l.kubectl(t, "delete", "namespace", "idlers", "--wait=false")
 }
 
@@ -234,9 +235,7 @@ func (l *lab) testOutage(t *testing.T) {
 	for time.Since(from) < time.Minute {
 		time.Sleep(3 * time.Second)
 		during = l.api.page(t)
-		for _, wrong := range l.known.contradictions(during) { // there is nobody to ask
-			t.Error(wrong)
-		}
+		complain(t, l.known.contradictions(during)) // there is nobody to ask
 	}
 	if absent := missing(during, steady, from, 0); absent != nil {
 		t.Errorf("without the API server these lost their names: %q", absent)
@@ -273,9 +272,13 @@ func (l *lab) testOutage(t *testing.T) {
 		}
 		return nil
 	})
-	for _, wrong := range l.knownNow(t).contradictions(l.api.page(t)) {
-		t.Error(wrong)
-	}
+	eventually(t, "all that the API says of it", func() error {
+		if p, ok := l.find(t, "shop", "second-till-"+l.Node); !ok || !p.ready() {
+			return errors.New("not ready")
+		}
+		return nil
+	})
+	complain(t, l.known.contradictions(l.api.page(t)))
 }
 
 // testKill: what Prometheus' increase() lacks of the machine's energy is not
@@ -339,15 +342,16 @@ func (l *lab) testContainerd(t *testing.T) {
 		}
 		return nil
 	})
-	time.Sleep(5 * tick)
-	pods := l.pods(t)
-	after := l.api.page(t)
-	for _, wrong := range l.knownNow(t).contradictions(after) {
-		t.Error(wrong)
-	}
-	if absent := missing(after, pods, time.Now(), 10*tick); absent != nil {
-		t.Errorf("after the restart these are not named: %q", absent)
-	}
+	var after page
+	eventually(t, "all names", func() error {
+		pods := l.pods(t)
+		after = l.api.page(t)
+		if absent := missing(after, pods, time.Now(), 10*tick); absent != nil {
+			return fmt.Errorf("%q are not named", absent)
+		}
+		return nil
+	})
+	complain(t, l.knownNow(t).contradictions(after))
 	for _, s := range before.all("noether_pod_joules_total", "namespace", "shop", "component", "cpu", "part", "dynamic", "workload_kind", "Deployment") {
 		uid := s.Labels["pod_uid"]
 		a := before.microjoules(t, "noether_pod_joules_total", "pod_uid", uid)
@@ -361,7 +365,8 @@ func (l *lab) testContainerd(t *testing.T) {
 // testWrongAuthority: the log says which flag mends it, and energy goes on.
 func (l *lab) testWrongAuthority(t *testing.T) {
 	l.apply(t, wrongAuthority(t, l.kubelet.namespace))
-	l.helm(t, "upgrade", l.kubelet.release, l.chart, "-n", l.kubelet.namespace, "--reuse-values", "--set", "kubernetes.kubelet.ca.configMap=wrong-authority", "--wait", "--timeout=3m")
+	l.helm(t, "upgrade", l.kubelet.release, l.chart, "-n", l.kubelet.namespace, "--reuse-values", "--set", "kubernetes.kubelet.ca.configMap=wrong-authority", "--timeout=3m")
+	l.kubectl(t, "rollout", "status", "daemonset/"+l.kubelet.release, "-n", l.kubelet.namespace, "--timeout=3m")
 	l.kubelet.forget()
 	eventually(t, "the agent's word", func() error {
 		log, err := l.try("logs", "-n", l.kubelet.namespace, l.kubelet.pod(t).Metadata.Name)

@@ -41,10 +41,10 @@ func TestKubernetes(t *testing.T) {
 	t.Run("the unprivileged variant has no capability", l.testUnprivileged)
 	t.Run("noether check says what works in each pod", l.testCheck)
 	t.Run("probes answer under load and consume nothing", l.testProbes)
-	t.Run("fifty pods with their sandboxes cost few requests", l.testLookups)
 	t.Run("the API server is away for a minute", l.testOutage)
 	t.Run("the agent is killed", l.testKill)
 	t.Run("containerd is restarted", l.testContainerd)
+	t.Run("fifty pods with their sandboxes cost few requests", l.testLookups)
 	t.Run("a kubelet of another authority is refused by name", l.testWrongAuthority)
 	t.Run("the CronJob's score is that of the window", l.testScore)
 	t.Run("uninstalling leaves nothing", l.testUninstall)
@@ -58,6 +58,14 @@ func near(t *testing.T, what string, got, want, tolerance float64) {
 		return
 	}
 	t.Logf("%s: %.4f, the truth is %.4f", what, got, want)
+}
+
+// complain fails the test with what is wrong, shortened.
+func complain(t *testing.T, wrong []string) {
+	t.Helper()
+	if len(wrong) > 0 {
+		t.Errorf("%d series are wrong, among them:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 6)], "\n"))
+	}
 }
 
 // eventually waits until check has nothing to object to.
@@ -86,9 +94,7 @@ func (l *lab) testNames(t *testing.T) {
 				return nil
 			})
 			p := a.page(t)
-			for _, wrong := range l.knownNow(t).contradictions(p) {
-				t.Error(wrong)
-			}
+			complain(t, l.knownNow(t).contradictions(p))
 			kinds := map[string]string{}
 			for _, s := range p.all("noether_pod_joules_total", "namespace", "shop") {
 				kinds[s.Labels["workload"]] = s.Labels["workload_kind"]
@@ -362,7 +368,5 @@ func (l *lab) testSameName(t *testing.T) {
 	used := func(p pod) float64 { return l.witness.between(p.cgroup(), from, to).Seconds() }
 	// Fifteen ticks of two steady loads, read at most a tick apart.
 	near(t, "joules of the new orders-0 by those of the frontend", delta(next)/delta(frontend), used(next)/used(frontend), 0.1)
-	for _, wrong := range l.knownNow(t).contradictions(b) {
-		t.Error(wrong)
-	}
+	complain(t, l.knownNow(t).contradictions(b))
 }

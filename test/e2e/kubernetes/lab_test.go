@@ -287,20 +287,24 @@ type agent struct {
 // pod is the agent's pod.
 func (a *agent) pod(t *testing.T) pod {
 	t.Helper()
-	var list struct{ Items []pod }
-	if err := a.l.Get(t.Context(), "/api/v1/namespaces/"+a.namespace+"/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dagent,app.kubernetes.io%2Finstance%3D"+a.release, &list); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range list.Items {
-		if p.Status.PodIP != "" {
-			a.mu.Lock()
-			a.now = &p
-			a.mu.Unlock()
-			return p
+	var found pod
+	eventually(t, "a pod of "+a.release, func() error {
+		var list struct{ Items []pod }
+		if err := a.l.Get(t.Context(), "/api/v1/namespaces/"+a.namespace+"/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dagent,app.kubernetes.io%2Finstance%3D"+a.release, &list); err != nil {
+			return err
 		}
-	}
-	t.Fatalf("release %s has no pod with an address", a.release)
-	return pod{}
+		for _, p := range list.Items {
+			if p.Status.PodIP != "" && p.Metadata.DeletionTimestamp == "" {
+				found = p
+				return nil
+			}
+		}
+		return errors.New("none has an address")
+	})
+	a.mu.Lock()
+	a.now = &found
+	a.mu.Unlock()
+	return found
 }
 
 // forget makes the next url ask for the pod again.

@@ -16,6 +16,7 @@ import (
 type pod struct {
 	Metadata struct {
 		Name, Namespace, UID string
+		DeletionTimestamp    string
 		Labels, Annotations  map[string]string
 		CreationTimestamp    time.Time
 		OwnerReferences      []struct{ Kind, Name string }
