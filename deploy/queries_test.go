@@ -121,7 +121,7 @@ func readPage(t *testing.T) (list []asked, known map[string][]string) {
 	known = metrics()
 	known["kube_pod_labels"] = []string{"namespace", "pod", "label_team"}
 	for _, name := range []string{"noether_pod_joules_total", "noether_system_watts", "noether_impact_sci_grams"} {
-		known[name] = append(known[name], "label_team", "exported_namespace", "pod", "container")
+		known[name] = append(known[name], "label_team", "exported_namespace", "service", "pod", "container")
 	}
 	return list, known
 }
