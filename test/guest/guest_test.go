@@ -1,6 +1,6 @@
 // Package guest runs the agent in virtual machines, on kernels and cgroup
 // hierarchies that the machine of the tests does not have. The machines are
-// emulated, need no right and no network, and take a minute each.
+// emulated, and need no right and no network.
 package guest
 
 import (

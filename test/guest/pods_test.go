@@ -412,41 +412,12 @@ func checkPods(t *testing.T, out map[string][]byte, agent string, truth []contai
 			t.Errorf("the agent's process lacks %q", want)
 		}
 	}
-	containers, pods := map[string]*series{}, map[string]*series{}
-	for line := range strings.Lines(string(page)) {
-		if line[0] == '#' {
-			continue
-		}
-		s, err := balance.Parse(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := strconv.ParseFloat(s.Value, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		owners, key := pods, s.Labels["pod_uid"]
-		kind, ok := strings.CutPrefix(s.Name, "noether_pod_")
-		if !ok {
-			owners, key = containers, s.Labels["container_id"]
-			if kind, ok = strings.CutPrefix(s.Name, "noether_container_"); !ok {
-				continue
-			}
-		}
-		o := owners[key]
-		if o == nil {
-			o = &series{}
-			owners[key] = o
-		}
-		switch {
-		case kind == "cpu_seconds_total":
-			o.seconds, o.labels = v, s.Labels
-		case kind == "joules_total" && s.Labels["component"] == "cpu" && s.Labels["part"] == "dynamic":
-			o.joules = v
-		}
+	last, err := read(page)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, id := range slices.Sorted(maps.Keys(containers)) {
-		t.Logf("container %v %.6f s %.6f J", containers[id].labels, containers[id].seconds, containers[id].joules)
+	for _, id := range slices.Sorted(maps.Keys(last.containers)) {
+		t.Logf("container %v %.6f s", last.containers[id].labels, last.containers[id].seconds)
 	}
 
 	var shop []container
@@ -456,26 +427,28 @@ func checkPods(t *testing.T, out map[string][]byte, agent string, truth []contai
 			continue
 		}
 		shop = append(shop, c)
-		if o := containers[c.id]; o != nil {
+		if o := last.containers[c.id]; o != nil {
 			kernel, seconds, joules = kernel+c.used, seconds+o.seconds, joules+o.joules
 		}
 	}
 	if len(shop) != 5 {
 		t.Errorf("%d containers of the shop run", len(shop))
 	}
+	fair := fairly(t, out, agent, last, shop)
 	near := func(what string, got, want float64) {
-		if math.IsNaN(got) || math.Abs(got/want-1) > 0.02 {
-			t.Errorf("%s is %.6f by the agent, and %.6f by the kernel", what, got, want)
+		if math.IsNaN(got/want) || math.Abs(got/want-1) > 0.02 {
+			t.Errorf("%s is %.6f by the agent, and should be %.6f", what, got, want)
 		}
 	}
 	for _, c := range shop {
 		who := c.pod + "/" + c.name
-		o, p := containers[c.id], pods[c.uid]
+		o, p := last.containers[c.id], last.pods[c.uid]
 		if o == nil || p == nil {
 			t.Errorf("%s: the page has its container: %t, its pod %s: %t", who, o != nil, c.uid, p != nil)
 			continue
 		}
-		t.Logf("%-24s kernel %9.6f s, agent %9.6f s; share %.3f %%, of energy %.3f %%", who, c.used, o.seconds, 100*c.used/kernel, 100*o.joules/joules)
+		t.Logf("%-24s kernel %9.6f s, agent %9.6f s, %.3f %% of the shop; %9.6f J, by CPU time of each tick %9.6f J, %.3f %% of the shop",
+			who, c.used, o.seconds, 100*o.seconds/seconds, o.joules, fair[c.id], 100*o.joules/joules)
 		want := map[string]string{"container_id": c.id, "pod_uid": c.uid, "runtime": "containerd", "node": "guest"}
 		wantPod := map[string]string{"pod_uid": c.uid, "node": "guest"}
 		if agent == "kubelet" {
@@ -492,11 +465,120 @@ func checkPods(t *testing.T, out map[string][]byte, agent string, truth []contai
 		near(who+": CPU time", o.seconds, c.used)
 		near(who+": CPU time of its pod", p.seconds, c.podUsed)
 		near(who+": share of CPU time", o.seconds/seconds, c.used/kernel)
-		near(who+": share of energy", o.joules/joules, c.used/kernel)
+		near(who+": energy", o.joules, fair[c.id])
+	}
+	for _, want := range []string{"* cgroup    works       cgroups by cpu.stat (v2)", "bpf       forbidden   CAP_BPF and CAP_PERFMON are missing", "Kubernetes: runAsUser: 0", "exit 0\n"} {
+		if !strings.Contains(check, want) {
+			t.Errorf("noether check does not tell %q", want)
+		}
+	}
+	if strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") || strings.Contains(log, "suspended") || strings.Count(log, "listening on") != 1 {
+		t.Error("the agent complains, or did not run once")
 	}
 }
 
+// fairly returns what the containers of the shop should have paid: of each
+// tick's energy for all of them together, the share of their CPU time in it.
+// By how much power rises with CPU time differs from tick to tick, so that the
+// shares of the whole are no shares of CPU time.
+func fairly(t *testing.T, out map[string][]byte, agent string, last *sheet, shop []container) map[string]float64 {
+	t.Helper()
+	fair := map[string]float64{}
+	ticks, together := 0, 0
+	var before *sheet
+	account := func(s *sheet) {
+		if before == nil || s.tick == before.tick {
+			before = s
+			return
+		}
+		ticks++
+		if s.tick > before.tick+1 {
+			together++
+		}
+		var seconds, joules float64
+		used := map[string]float64{}
+		for _, c := range shop {
+			is, was := s.containers[c.id], before.containers[c.id]
+			if is != nil && was == nil {
+				fair[c.id] = is.joules // of the ticks in which its name was waited for
+			}
+			if is == nil || was == nil {
+				continue
+			}
+			used[c.id] = is.seconds - was.seconds
+			seconds += used[c.id]
+			joules += is.joules - was.joules
+		}
+		for id, d := range used {
+			if seconds > 0 {
+				fair[id] += joules * d / seconds
+			}
+		}
+		before = s
+	}
+	for _, name := range slices.Sorted(maps.Keys(out)) {
+		if !strings.HasPrefix(name, agent+".0") || len(out[name]) == 0 {
+			continue
+		}
+		s, err := read(out[name])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		account(s)
+	}
+	account(last)
+	t.Logf("%d ticks were seen, %d of them two or more at once", ticks, together)
+	return fair
+}
+
+// sheet is what a page says of pods.
+type sheet struct {
+	tick             float64
+	containers, pods map[string]*series // by id and by uid
+}
+
+// series are those of one owner.
 type series struct {
 	labels          map[string]string
 	seconds, joules float64
+}
+
+func read(page []byte) (*sheet, error) {
+	r := &sheet{containers: map[string]*series{}, pods: map[string]*series{}}
+	for line := range strings.Lines(string(page)) {
+		if line[0] == '#' {
+			continue
+		}
+		s, err := balance.Parse(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, err
+		}
+		v, err := strconv.ParseFloat(s.Value, 64)
+		if err != nil {
+			return nil, err
+		}
+		if s.Name == "noether_ticks_total" {
+			r.tick = v
+		}
+		owners, key := r.pods, s.Labels["pod_uid"]
+		kind, ok := strings.CutPrefix(s.Name, "noether_pod_")
+		if !ok {
+			owners, key = r.containers, s.Labels["container_id"]
+			if kind, ok = strings.CutPrefix(s.Name, "noether_container_"); !ok {
+				continue
+			}
+		}
+		o := owners[key]
+		if o == nil {
+			o = &series{}
+			owners[key] = o
+		}
+		switch {
+		case kind == "cpu_seconds_total":
+			o.seconds, o.labels = v, s.Labels
+		case kind == "joules_total" && s.Labels["component"] == "cpu" && s.Labels["part"] == "dynamic":
+			o.joules = v
+		}
+	}
+	return r, nil
 }
