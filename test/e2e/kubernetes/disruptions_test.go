@@ -342,6 +342,7 @@ func (l *lab) testContainerd(t *testing.T) {
 		}
 		return nil
 	})
+	time.Sleep(3 * tick) // for whoever works a little now and then, too
 	var after page
 	eventually(t, "all names", func() error {
 		pods := l.pods(t)
