@@ -419,9 +419,18 @@ func (l *lab) testScore(t *testing.T) {
 	if score == 0 || score != atWindow {
 		t.Errorf("the newest score is %v, that at the end of its window %v", score, atWindow)
 	}
-	joules := 0.0
-	for _, v := range l.riseAt(t, `noether_container_joules_total{job="noether",namespace="shop",pod_uid!=""}`, start, end) {
-		joules += v
+	energy := l.riseAt(t, `noether_container_joules_total{job="noether",namespace="shop",pod_uid!=""}`, start, end, "pod", "container")
+	joules := sumOf(energy)
+	published := l.prometheus.by(t, `noether_impact_energy_joules{manifest="shop",container!=""}`, at, "pod", "container")
+	for name, got := range published {
+		if math.Abs(got-energy[name]) > 0.02*energy[name]+0.05 {
+			t.Errorf("the score has %.3f J of %s, by hand %.3f", got, name, energy[name])
+		}
+	}
+	for name, want := range energy {
+		if _, ok := published[name]; !ok && want > 0.05 {
+			t.Errorf("the score has nothing of %s, which used %.3f J", name, want)
+		}
 	}
 	requests := sumOf(l.riseAt(t, `shop_requests_total{service="frontend"}`, start, end))
 	want := joules / 3.6e6 * gramsPerKWh / requests
@@ -461,7 +470,7 @@ func (l *lab) testUninstall(t *testing.T) {
 
 // passing are objects that come and go by themselves.
 func passing(object string) bool {
-	for _, prefix := range []string{"Event ", "EndpointSlice ", "Endpoints ", "Lease ", "Pod shop/", "Job shop/newsletter", "Pod idlers/", "IPAddress "} {
+	for _, prefix := range []string{"Event ", "EndpointSlice ", "Endpoints ", "Lease ", "Pod shop/", "Job shop/", "Pod idlers/", "IPAddress "} {
 		if strings.HasPrefix(object, prefix) {
 			return true
 		}

@@ -448,11 +448,16 @@ func step(before, after float64) float64 {
 }
 
 // riseAt is what counters that began at 0 rose by between two moments, in
-// straight lines between samples.
-func (l *lab) riseAt(t *testing.T, selector string, from, to time.Time) map[string]float64 {
+// straight lines between samples, by the values of some labels.
+func (l *lab) riseAt(t *testing.T, selector string, from, to time.Time, names ...string) map[string]float64 {
 	t.Helper()
 	out := map[string]float64{}
 	for _, a := range l.prometheus.ask(t, selector+"[30m]", to.Add(2*scrapeEvery)) {
+		var values []string
+		for _, name := range names {
+			values = append(values, a.labels[name])
+		}
+		key := strings.Join(values, "/")
 		previous := sample{}
 		for i, s := range a.samples {
 			if i == 0 {
@@ -464,7 +469,7 @@ func (l *lab) riseAt(t *testing.T, selector string, from, to time.Time) map[stri
 			}
 			begin, end := maxTime(previous.at, from), minTime(s.at, to)
 			if end.After(begin) {
-				out[a.labels["pod_uid"]] += step(previous.value, s.value) * float64(end.Sub(begin)) / float64(s.at.Sub(previous.at))
+				out[key] += step(previous.value, s.value) * float64(end.Sub(begin)) / float64(s.at.Sub(previous.at))
 			}
 			previous = s
 		}
