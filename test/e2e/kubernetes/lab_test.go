@@ -38,8 +38,7 @@ type lab struct {
 		first  time.Time // the scrape before it
 		joules float64   // that it must have
 	}
-	window  [4]page   // of the shares: first and last, of api and of kubelet
-	settled time.Time // from then on every sample is of its own time
+	window [4]page // of the shares: first and last, of api and of kubelet
 }
 
 // start starts the cluster with its images, an operator's definitions and a
