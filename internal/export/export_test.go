@@ -452,7 +452,7 @@ The agent therefore adds pods up itself: ` + "`noether_namespace_joules_total`" 
 
 - What a pod used before its name was known is added when the name comes. What never got a name is in neither.
 - A namespace or workload that is new while the agent runs, or gets its first name later than 10 seconds after the start, stands at 0 for its first minute and then takes up what it used, so that ` + "`increase()`" + ` sees all of it, if it is scraped at least once a minute.
-- A workload that comes back goes on where it stopped. Of the workloads without a pod, those that ended last stay, up to 10,000.
+- A workload that comes back goes on where it stopped. Of the workloads without a pod, those that ended last stay, up to 2,000.
 
 ## Queries
 
