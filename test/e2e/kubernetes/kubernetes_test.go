@@ -41,12 +41,12 @@ func TestKubernetes(t *testing.T) {
 	t.Run("the unprivileged variant has no capability", l.testUnprivileged)
 	t.Run("noether check says what works in each pod", l.testCheck)
 	t.Run("probes answer under load and consume nothing", l.testProbes)
-	t.Run("the CronJob's score is that of the window", l.testScore)
 	t.Run("the API server is away for a minute", l.testOutage)
 	t.Run("the agent is killed", l.testKill)
 	t.Run("containerd is restarted", l.testContainerd)
 	t.Run("fifty pods with their sandboxes cost few requests", l.testLookups)
 	t.Run("a kubelet of another authority is refused by name", l.testWrongAuthority)
+	t.Run("the CronJob's score is that of the window", l.testScore)
 	t.Run("uninstalling leaves nothing", l.testUninstall)
 }
 

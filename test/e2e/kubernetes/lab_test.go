@@ -38,7 +38,8 @@ type lab struct {
 		first  time.Time // the scrape before it
 		joules float64   // that it must have
 	}
-	window [4]page // of the shares: first and last, of api and of kubelet
+	window  [4]page   // of the shares: first and last, of api and of kubelet
+	settled time.Time // no late name and no restart of an agent after it
 }
 
 // start starts the cluster with its images, an operator's definitions and a
