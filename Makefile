@@ -105,6 +105,7 @@ cluster-down: check-go ## the end of it; it leaves nothing
 e2e: check-go promtool ## the real binary, on simulated machines, on this one and in a real Kubernetes, with real servers
 	@[ "$$(id -u)" != 0 ] || $(MAKE) cluster-tools || [ "$${CI:-}" != true ]
 	@$(MAKE) prometheus3
+	@[ "$$(id -u)" != 0 ] || $(CLUSTER) down # what a killed test left behind runs beside the others
 	$(GO) test -count=1 -p 1 -timeout 40m ./test/e2e/...
 
 # Not part of .ci/run.

@@ -196,7 +196,9 @@ func (l *lab) testJob(t *testing.T) {
 	}
 	last := l.scrape(t, l.job.first.Add(scrapeEvery+time.Minute+2*scrapeEvery))
 	got := sumOf(l.rise(t, `noether_workload_joules_total{job="noether",component="cpu",part="dynamic",namespace="shop",workload_kind="Job",workload="invoices"}`, l.job.first, last))
-	near(t, "joules of the Job's twenty pods by the view of workloads", got, l.job.joules, 0.02)
+	// By the mean joules for a second of CPU time, which the ticks of a busy
+	// machine differ in: a pod that was not counted would be 5 %.
+	near(t, "joules of the Job's twenty pods by the view of workloads", got, l.job.joules, 0.04)
 	// PromQL's own, which adds up to half a scrape interval at each end.
 	window := last.Sub(l.job.first) + scrapeEvery
 	increase := l.prometheus.one(t, fmt.Sprintf(`sum(increase(noether_workload_joules_total{job="noether",component="cpu",part="dynamic",namespace="shop",workload="invoices"}[%ds]))`, int(window.Seconds())), last.Add(time.Second))
