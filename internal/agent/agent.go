@@ -32,6 +32,7 @@ type Options struct {
 	Usage    usage.Source
 	Owners   Owners
 	Names    Names // may be nil: then nobody is asked what pods and containers are called
+	Site     Site  // may be nil: then there are joules only
 	Clock    Clock
 	Log      *slog.Logger
 	// OnTick is called with every new snapshot on the agent's goroutine; it

@@ -54,7 +54,13 @@ internal/carbon:             internal/unit
 
 # the grid
 internal/grid:               internal/unit
-internal/grid/...:           internal/unit internal/grid internal/promclient
+internal/grid/...:           internal/unit internal/grid internal/grid/fetch internal/promclient
+internal/grid/all:           internal/grid internal/grid/... internal/promclient
+internal/grid/watch:         internal/unit internal/grid
+
+# what surrounds a machine: electricity, price, hardware
+internal/site:               internal/unit internal/snapshot internal/grid internal/grid/... internal/promclient internal/linux
+internal/site/...:           internal/unit internal/snapshot internal/site internal/linux
 
 # the tick: the only place where sources meet attribution
 internal/agent:              internal/unit internal/probe internal/energy internal/workload internal/snapshot internal/linux internal/sensor internal/usage internal/identity internal/attribution internal/carbon internal/grid golang.org/x/sys

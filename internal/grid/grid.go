@@ -28,6 +28,9 @@ type Source interface {
 type Sample struct {
 	From, To  time.Time
 	Intensity float64 // gCO2e/kWh
+	// Estimated is set if the provider did not measure it, or says it of
+	// another time.
+	Estimated bool
 }
 
 // Max is the intensity above which a value is not believed, in gCO2e/kWh: the

@@ -12,7 +12,7 @@ func at(hour float64) time.Time {
 }
 
 func TestMean(t *testing.T) {
-	samples := []Sample{{at(0), at(1), 100}, {at(1), at(2), 0.1}, {at(4), at(6), 300}}
+	samples := []Sample{{From: at(0), To: at(1), Intensity: 100}, {From: at(1), To: at(2), Intensity: 0.1}, {From: at(4), To: at(6), Intensity: 300}}
 	for name, c := range map[string]struct {
 		from, to float64
 		want     float64
@@ -48,7 +48,7 @@ func TestMean(t *testing.T) {
 func TestMeanOfPartsIsTheMeanOfTheWhole(t *testing.T) {
 	var samples []Sample
 	for i := range 48 {
-		samples = append(samples, Sample{at(float64(i) / 2), at(float64(i+1) / 2), float64(i*i%97) + 0.1})
+		samples = append(samples, Sample{From: at(float64(i) / 2), To: at(float64(i+1) / 2), Intensity: float64(i*i%97) + 0.1})
 	}
 	whole, err := Mean(samples, at(0.3), at(23.3))
 	if err != nil {

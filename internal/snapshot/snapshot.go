@@ -73,6 +73,19 @@ type Snapshot struct {
 	// their idle part is a figure and not merely absent.
 	SharesIdle bool
 
+	// Site is what was known about electricity and hardware; nil if nobody was asked.
+	Site *Site
+	// Footprint and FootprintDelta are the machine's: the exact sums of those of
+	// its accounts. NoIntensity is the energy of ticks without a known
+	// intensity, which is in no operational figure. Revision is by how much the
+	// operational grams would be other if what providers say by now had been
+	// known at the time.
+	Footprint, FootprintDelta Footprint
+	NoIntensity               unit.Energy
+	Revision                  unit.Mass
+	// RetiredCO2e is to grams what Retired is to energy.
+	RetiredCO2e [workload.Kinds][Phases]unit.Mass
+
 	// Processes are a view of the dynamic energy, absent without HasProcesses.
 	// The one with PID 0 and Comm "other" is everything not listed by itself.
 	HasProcesses bool
@@ -117,6 +130,11 @@ type Account struct {
 	CPUTotal     time.Duration
 	CPUDelta     time.Duration
 	Ended        bool // nothing of it runs any more; kept for a while
+	// Footprint is of Total, FootprintDelta of Delta, embodied grams included.
+	Footprint, FootprintDelta Footprint
+	// EmbodiedByUse is set for a pod that requested nothing: what it pays of the
+	// hardware is estimated by its use.
+	EmbodiedByUse bool
 	// Extra are the values of the labels the user chose for pods, in the order
 	// of his list; nil where none is known. Immutable.
 	Extra []string
@@ -127,7 +145,8 @@ type View struct {
 	Namespace, WorkloadKind, Workload string // the last two are empty in the view of a namespace
 	// Total has all that the pods ever used, Delta what they used in this tick:
 	// what a pod had used before it got its name is in Total only.
-	Total, Delta Ledger
+	Total, Delta              Ledger
+	Footprint, FootprintDelta Footprint // of Total and Delta
 	// Fresh is set for a minute from its birth, unless its pods ran when
 	// the agent started, and had names soon after. Who counts increases has to be shown 0 so long: else he would miss
 	// what the first figure already holds.
@@ -136,7 +155,8 @@ type View struct {
 
 // System is one system account.
 type System struct {
-	Total, Delta Ledger
+	Total, Delta              Ledger
+	Footprint, FootprintDelta Footprint
 }
 
 // ProcessName is what a process is called in labels. Comm is valid UTF-8.

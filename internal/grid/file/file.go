@@ -19,15 +19,6 @@ import (
 	"noether/internal/grid"
 )
 
-// Factor chooses between the columns of Electricity Maps.
-type Factor string
-
-// The emission factors: of the whole life of the plants, or of combustion only.
-const (
-	Lifecycle Factor = "lifecycle"
-	Direct    Factor = "direct"
-)
-
 // Table holds intensities by zone. It does not change after it was made.
 type Table struct {
 	zones map[string][]grid.Sample
@@ -173,7 +164,7 @@ type layout struct {
 //   - Our World in Data: Code, Year, "Carbon intensity of electricity - gCO2/kWh"
 //
 // Rows without a value are holes. MaxAge is as for New.
-func Parse(r io.Reader, factor Factor, maxAge time.Duration) (*Table, error) {
+func Parse(r io.Reader, factor grid.Factor, maxAge time.Duration) (*Table, error) {
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
 	header, err := in.Read()
@@ -208,7 +199,7 @@ func Parse(r io.Reader, factor Factor, maxAge time.Duration) (*Table, error) {
 	return New(points, maxAge)
 }
 
-func find(header []string, factor Factor) (layout, error) {
+func find(header []string, factor grid.Factor) (layout, error) {
 	l := layout{-1, -1, -1, -1, -1}
 	names := make([]string, len(header))
 	for i, h := range header {
@@ -235,7 +226,7 @@ func find(header []string, factor Factor) (layout, error) {
 		}
 		_, kind, _ := strings.Cut(name, "(")
 		lifecycle := kind == "life cycle)" || kind == "lca)"
-		if kind == "" || factor == Lifecycle && lifecycle || factor == Direct && kind == "direct)" {
+		if kind == "" || factor == grid.Lifecycle && lifecycle || factor == grid.Direct && kind == "direct)" {
 			l.value = i
 		}
 	}

@@ -24,20 +24,20 @@ func TestParse(t *testing.T) {
 	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC) }
 	for name, c := range map[string]struct {
 		csv    string
-		factor Factor
+		factor grid.Factor
 		maxAge time.Duration
 		zone   string
 		want   []grid.Sample
 	}{
 		"one's own": {
-			"timestamp,zone,gCO2e/kWh\n2024-01-01T01:00:00+01:00,DE,300\n2024-01-01T00:30:00Z,DE,310\n", Lifecycle, 0, "DE",
+			"timestamp,zone,gCO2e/kWh\n2024-01-01T01:00:00+01:00,DE,300\n2024-01-01T00:30:00Z,DE,310\n", grid.Lifecycle, 0, "DE",
 			[]grid.Sample{{From: day(1, 0), To: day(1, 0).Add(30 * time.Minute), Intensity: 300}, {From: day(1, 0).Add(30 * time.Minute), To: day(1, 1), Intensity: 310}},
 		},
-		"Electricity Maps, hourly, with a hole": {hourly, Lifecycle, 0, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 300.25}, {From: day(1, 1), To: day(1, 2), Intensity: 310}, {From: day(1, 3), To: day(1, 4), Intensity: 320}}},
-		"the hole bridged by max-age":           {hourly, Direct, 90 * time.Minute, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 250.5}, {From: day(1, 1), To: day(1, 2).Add(30 * time.Minute), Intensity: 251}, {From: day(1, 3), To: day(1, 4).Add(30 * time.Minute), Intensity: 252}}},
-		"Electricity Maps, as before 2025":      {"\ufeffDatetime (UTC),Country,Zone Name,Zone Id,Carbon Intensity gCO₂eq/kWh (direct),Carbon Intensity gCO₂eq/kWh (LCA)\n2023-01-01 00:00:00,Belgium,Belgium,BE,100,150\n", Lifecycle, 24 * time.Hour, "BE", []grid.Sample{{From: year(2023), To: year(2023).Add(24 * time.Hour), Intensity: 150}}},
-		"Ember":                                 {"Area,ISO 3 code,Year,Area type,Continent,Ember region,EU,OECD,G20,G7,ASEAN,Category,Subcategory,Variable,Unit,Value,YoY absolute change,YoY % change\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,342.1,,\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Electricity generation,Fuel,Coal,TWh,9999,,\nWorld,,2024,Region,,,,,,,,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,470,,\n", Lifecycle, 0, "DEU", []grid.Sample{{From: year(2024), To: year(2025), Intensity: 342.1}}},
-		"Our World in Data":                     {"Entity,Code,Year,Carbon intensity of electricity - gCO2/kWh\nFrance,FRA,2022,85\nFrance,FRA,2023,56\n", Lifecycle, 0, "FRA", []grid.Sample{{From: year(2022), To: year(2023), Intensity: 85}, {From: year(2023), To: year(2024), Intensity: 56}}},
+		"Electricity Maps, hourly, with a hole": {hourly, grid.Lifecycle, 0, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 300.25}, {From: day(1, 1), To: day(1, 2), Intensity: 310}, {From: day(1, 3), To: day(1, 4), Intensity: 320}}},
+		"the hole bridged by max-age":           {hourly, grid.Direct, 90 * time.Minute, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 250.5}, {From: day(1, 1), To: day(1, 2).Add(30 * time.Minute), Intensity: 251}, {From: day(1, 3), To: day(1, 4).Add(30 * time.Minute), Intensity: 252}}},
+		"Electricity Maps, as before 2025":      {"\ufeffDatetime (UTC),Country,Zone Name,Zone Id,Carbon Intensity gCO₂eq/kWh (direct),Carbon Intensity gCO₂eq/kWh (LCA)\n2023-01-01 00:00:00,Belgium,Belgium,BE,100,150\n", grid.Lifecycle, 24 * time.Hour, "BE", []grid.Sample{{From: year(2023), To: year(2023).Add(24 * time.Hour), Intensity: 150}}},
+		"Ember":                                 {"Area,ISO 3 code,Year,Area type,Continent,Ember region,EU,OECD,G20,G7,ASEAN,Category,Subcategory,Variable,Unit,Value,YoY absolute change,YoY % change\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,342.1,,\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Electricity generation,Fuel,Coal,TWh,9999,,\nWorld,,2024,Region,,,,,,,,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,470,,\n", grid.Lifecycle, 0, "DEU", []grid.Sample{{From: year(2024), To: year(2025), Intensity: 342.1}}},
+		"Our World in Data":                     {"Entity,Code,Year,Carbon intensity of electricity - gCO2/kWh\nFrance,FRA,2022,85\nFrance,FRA,2023,56\n", grid.Lifecycle, 0, "FRA", []grid.Sample{{From: year(2022), To: year(2023), Intensity: 85}, {From: year(2023), To: year(2024), Intensity: 56}}},
 	} {
 		table, err := Parse(strings.NewReader(c.csv), c.factor, c.maxAge)
 		if err != nil {
@@ -66,14 +66,14 @@ func TestParseErrors(t *testing.T) {
 		"timestamp,zone,gCO2e/kWh\n2024-01-01T00:00:00Z,DE\n":                              "wrong number of fields",
 		"timestamp,zone,gCO2e/kWh\n2024-01-01T00:00:00Z,DE,1\n":                            "set max-age",
 	} {
-		if _, err := Parse(strings.NewReader(text), Lifecycle, 0); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse(strings.NewReader(text), grid.Lifecycle, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }
 
 func TestIntensity(t *testing.T) {
-	table, err := Parse(strings.NewReader(hourly), Lifecycle, 0)
+	table, err := Parse(strings.NewReader(hourly), grid.Lifecycle, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestMonthsHaveNoHoles(t *testing.T) {
 			csv.WriteString(time.Date(2023, time.Month(m+1), 1, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) + ",DE,300\n")
 		}
 	}
-	table, err := Parse(strings.NewReader(csv.String()), Lifecycle, 0)
+	table, err := Parse(strings.NewReader(csv.String()), grid.Lifecycle, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("timestamp,zone,gCO2e/kWh\n2024-01-01T01:00:00+01:00,DE,300\n2024-01-01T00:30:00Z,DE,310\n")
 	f.Add("Code,Year,carbon intensity\nFRA,2022,85\nFRA,0001,56\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		table, err := Parse(strings.NewReader(text), Lifecycle, time.Hour)
+		table, err := Parse(strings.NewReader(text), grid.Lifecycle, time.Hour)
 		if err != nil {
 			return
 		}

@@ -188,7 +188,7 @@ func openIntensity(ctx context.Context, env *plugin.Env, config *value.Object) (
 		return s, nil
 	}
 	if name := config.Get("file").Str(); name != "" {
-		t, err := openTable(ctx, env, name, file.Factor(config.Get("factor").Str()), maxAge)
+		t, err := openTable(ctx, env, name, grid.Factor(config.Get("factor").Str()), maxAge)
 		if err != nil {
 			return nil, fault.New(fault.ReadFile, "read carbon intensity from %s: %w", name, err)
 		}
@@ -229,7 +229,7 @@ func valuePoints(values *value.Object) (points []file.Point, err error) {
 // some three hundred zones of a year.
 const maxTable = 512 << 20
 
-func openTable(ctx context.Context, env *plugin.Env, name string, factor file.Factor, maxAge time.Duration) (t *file.Table, err error) {
+func openTable(ctx context.Context, env *plugin.Env, name string, factor grid.Factor, maxAge time.Duration) (t *file.Table, err error) {
 	r, err := env.Open(ctx, name)
 	if err != nil {
 		return nil, err
