@@ -76,17 +76,39 @@ func (s *Source) openAPI(o Options) error {
 }
 
 func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
-	config, err := o.apiConfig()
+	client, url, params, err := o.coreClient(m, map[string]runtime.Object{"Pod": &pod{}, "PodList": &podList{}, "Node": &node{}})
 	if err != nil {
 		return nil, err
+	}
+	return &api{
+		node: o.Node, url: url, client: client, params: params,
+		machine: o.Machine, log: o.Log, index: x, health: h,
+		listTimeout: listTimeout, watchTimeout: watchTimeout,
+		backoff: wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 10, Cap: apiBackoff},
+	}, nil
+}
+
+// CoreClient returns a client of the core API, and its address, for objects of
+// other kinds than pods: it asks by the same settings, refuses what Open
+// refuses, and reads no more. Node, Log and what concerns names may be left out.
+func CoreClient(o Options, kinds map[string]runtime.Object) (*rest.RESTClient, string, error) {
+	silenceKlog()
+	client, url, _, err := o.coreClient(new(meter), kinds)
+	return client, url, err
+}
+
+func (o *Options) coreClient(m *meter, kinds map[string]runtime.Object) (*rest.RESTClient, string, runtime.ParameterCodec, error) {
+	config, err := o.apiConfig()
+	if err != nil {
+		return nil, "", nil, err
 	}
 	o.finish(config, m)
 	scheme := runtime.NewScheme()
 	v1 := schema.GroupVersion{Version: "v1"}
 	metav1.AddToGroupVersion(scheme, v1)
-	scheme.AddKnownTypeWithName(v1.WithKind("Pod"), &pod{})
-	scheme.AddKnownTypeWithName(v1.WithKind("PodList"), &podList{})
-	scheme.AddKnownTypeWithName(v1.WithKind("Node"), &node{})
+	for kind, object := range kinds {
+		scheme.AddKnownTypeWithName(v1.WithKind(kind), object)
+	}
 	config.APIPath = "/api"
 	config.GroupVersion = &v1
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
@@ -97,18 +119,13 @@ func newAPI(o Options, x *index, h *health, m *meter) (*api, error) {
 		client, err = rest.RESTClientForConfigAndClient(config, through)
 	}
 	if err != nil {
-		return nil, &probe.Error{
+		return nil, "", nil, &probe.Error{
 			Status: probe.Broken,
 			Remedy: "see --kube-config and --kube-token-file",
 			Err:    fmt.Errorf("preparing to ask the Kubernetes API at %s%s: %w", config.Host, verifiedBy(config), err),
 		}
 	}
-	return &api{
-		node: o.Node, url: config.Host, client: client, params: runtime.NewParameterCodec(scheme),
-		machine: o.Machine, log: o.Log, index: x, health: h,
-		listTimeout: listTimeout, watchTimeout: watchTimeout,
-		backoff: wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 10, Cap: apiBackoff},
-	}, nil
+	return client, config.Host, runtime.NewParameterCodec(scheme), nil
 }
 
 // apiConfig returns where the API is and how it is asked.
