@@ -33,6 +33,16 @@ type Config struct {
 	Kube           Kube
 	ContainerNames []string // auto, off, or paths of sockets
 
+	Grid          Grid
+	PrometheusURL string // for the queries of Grid, PUE and Price
+	PUE           string // see site.ParsePUE
+	Embodied      Embodied
+	Overhead      string // see ParseOverhead; may be empty
+	// NetworkKWhPerGB and DiskKWhPerGB are 0 where that energy is not counted.
+	NetworkKWhPerGB, DiskKWhPerGB float64
+	Price                         string // see site.ParsePrice; may be empty
+	Currency                      string // ISO 4217
+
 	Root, Proc, Sys, Cgroup string
 
 	Sensors []string
@@ -58,6 +68,9 @@ func Default() Config {
 		Agent:          agent.Default(),
 		Kube:           Kube{Source: "off", KubeletURL: kube.DefaultKubeletURL},
 		ContainerNames: []string{"auto"},
+		Grid:           Grid{Zone: "auto", Providers: []string{"yearly"}, Factor: "lifecycle", AllowEstimates: true},
+		PUE:            "1",
+		Embodied:       Embodied{Kg: "auto", Years: 4},
 		Root:           "/",
 		Sensors:        []string{"auto"},
 		Usage:          "auto",
@@ -143,5 +156,5 @@ func (c *Config) validate() (problems []Problem) {
 			Text: "says two things: name sockets, or auto, or off",
 		})
 	}
-	return problems
+	return append(problems, c.validateSite()...)
 }

@@ -66,6 +66,8 @@ func TestGoodFile(t *testing.T) {
 	want.Agent.Processes, want.Sensors, want.AllowedHosts = agent.Processes{}, []string{"powercap", "model"}, []string{"noether.internal"}
 	want.LogLevel, want.LogFormat, want.Stdout, want.Agent.NodeName = -4, "json", true, "17"
 	want.Model = model.Config{IdleWatts: 38, MaxWatts: 145.5}
+	want.Grid.Zone, want.Grid.Providers, want.Grid.TokenFiles = "NO", []string{"electricitymaps", "fixed:42", "file:/etc/a=b.csv"}, []string{"/etc/a=b"}
+	want.PUE, want.Embodied, want.Overhead, want.Price, want.Currency = "1.25", Embodied{Kg: "1200", Years: 5}, "33%", "-0.01", "NOK"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -128,6 +130,15 @@ func TestTooShortKeepFinishedIsAWarning(t *testing.T) {
 	}
 }
 
+// together is what a setting does not go without.
+var together = map[string][]string{
+	"grid.token-file": {"NOETHER_GRID_PROVIDER=electricitymaps"},
+	"grid.query":      {"NOETHER_GRID_PROVIDER=prometheus", "NOETHER_PROMETHEUS_URL=http://127.0.0.1:9090"},
+	"grid.factor":     {"NOETHER_GRID_PROVIDER=neso"},
+	"price.per-kwh":   {"NOETHER_PRICE_CURRENCY=EUR"},
+	"price.currency":  {"NOETHER_PRICE_PER_KWH=0.3"},
+}
+
 func TestEverySettingHasOneNameOneVariableAndAnExampleThatWorks(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range Table() {
@@ -138,7 +149,9 @@ func TestEverySettingHasOneNameOneVariableAndAnExampleThatWorks(t *testing.T) {
 		if s.Name == "config" {
 			continue
 		}
-		c, _, err := load(t, nil, []string{"NOETHER_NODE_NAME=some", s.Env() + "=" + s.Example})
+		environ := []string{"NOETHER_NODE_NAME=some"}
+		environ = append(append(environ, together[s.Name]...), s.Env()+"="+s.Example)
+		c, _, err := load(t, nil, environ)
 		if err != nil {
 			t.Errorf("example of %s: %v", s.Name, err)
 		}

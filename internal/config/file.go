@@ -146,7 +146,7 @@ func (p *parser) setting(s *Setting, key, value *yaml.Node) {
 		p.found = append(p.found, f)
 		return
 	}
-	want := map[Kind]string{Text: "text", List: "a text or a list of texts", Bool: "true or false", Number: "a number"}[s.Kind]
+	want := map[Kind]string{Text: "text", Value: "a number or a text", List: "a text or a list of texts", Bool: "true or false", Number: "a number"}[s.Kind]
 	switch {
 	case value.Kind != yaml.ScalarNode:
 		p.problem(value, s.Name, "", fmt.Sprintf("wants %s, such as %s", want, s.Example))
@@ -156,6 +156,8 @@ func (p *parser) setting(s *Setting, key, value *yaml.Node) {
 		p.problem(value, s.Name, value.Value, "is not true or false")
 	case s.Kind == Number && value.Tag != "!!int" && value.Tag != "!!float":
 		p.problem(value, s.Name, value.Value, fmt.Sprintf("is not a number: write it like %s, without quotes", s.Example))
+	case s.Kind == Value && value.Tag != "!!str" && value.Tag != "!!int" && value.Tag != "!!float":
+		p.problem(value, s.Name, value.Value, "is neither a number nor a text")
 	case s.Form == "DURATION": // 5 and 5s both go on: the setting says what lacks
 		f.texts = []string{value.Value}
 		p.found = append(p.found, f)

@@ -35,11 +35,24 @@ func (p Problem) String() string {
 		b.WriteByte(' ')
 	}
 	if p.Value != "" {
-		b.WriteString(strconv.Quote(clip(p.Value)))
+		b.WriteString(strconv.Quote(clip(hide(p.Value))))
 		b.WriteByte(' ')
 	}
 	b.WriteString(p.Text)
 	return b.String()
+}
+
+// hide takes the credentials out of an address that should not have had any.
+func hide(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return s
+	}
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return s
+	}
+	return scheme + "://***" + rest[at:]
 }
 
 // clip bounds what a message repeats of a user's text.

@@ -26,7 +26,8 @@ const (
 	Text Kind = iota
 	Bool
 	Number
-	List // several texts: a repeated flag, a YAML sequence, commas in the environment
+	List  // several texts: a repeated flag, a YAML sequence, commas in the environment
+	Value // a text that may be a number
 )
 
 // Setting is one line of the table. It is immutable and holds no value.
@@ -61,7 +62,7 @@ const (
 
 // Table returns every setting, in the order in which help shows them.
 func Table() []Setting {
-	return []Setting{
+	table := []Setting{
 		text("config", "FILE", "read settings from this YAML file", "/etc/noether/noether.yml",
 			func(c *Config) *string { return &c.File }, nil),
 		list("listen", "HOST:PORT", "address of the metrics; repeat it for several; port 0 takes a free one", ":9877",
@@ -111,6 +112,9 @@ func Table() []Setting {
 			func(c *Config) *float64 { return &c.Model.MaxWatts }),
 		watts("model.tdp-watts", "thermal design power of the processors, for the model", "65",
 			func(c *Config) *float64 { return &c.Model.TDPWatts }),
+	}
+	table = append(table, siteSettings()...)
+	return append(table,
 		boolean("stdout", "also print a table on standard output after each tick",
 			func(c *Config) *bool { return &c.Stdout }),
 		boolean("json", "also print a line of JSON on standard output after each tick, instead of the table",
@@ -118,7 +122,7 @@ func Table() []Setting {
 		logLevel(),
 		text("log.format", "text|json", "form of the log on standard error", "json",
 			func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json")),
-	}
+	)
 }
 
 func last(texts []string) string {
@@ -191,6 +195,38 @@ func boolean(name, help string, field func(*Config) *bool) Setting {
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatBool(*field(c)) },
+	}
+}
+
+// unless is a boolean that is true unless somebody says otherwise.
+func unless(name, help string, field func(*Config) *bool) Setting {
+	s := boolean(name, help, field)
+	s.Example = "false"
+	return s
+}
+
+// value is a text that YAML may hold as a number.
+func value(name, form, help, example string, field func(*Config) *string, check func(string) error) Setting {
+	s := text(name, form, help, example, field, check)
+	s.Kind = Value
+	return s
+}
+
+func number(name, form, help, example string, least, most float64, field func(*Config) *float64) Setting {
+	return Setting{
+		Name: name, Kind: Number, Form: form, Help: help, Example: example,
+		set: func(c *Config, texts []string) error {
+			v, err := strconv.ParseFloat(last(texts), 64)
+			switch {
+			case err != nil || math.IsNaN(v):
+				return fmt.Errorf("is not a number: write it like %s", example)
+			case v < least || v > most:
+				return fmt.Errorf("is out of range: choose %s to %s", formatFloat(least), formatFloat(most))
+			}
+			*field(c) = v
+			return nil
+		},
+		get: func(c *Config) string { return formatFloat(*field(c)) },
 	}
 }
 
