@@ -273,7 +273,7 @@ func (c *Client) status(resp *http.Response) error {
 	said := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: %w", said, grid.ErrUnauthorized)
+		return fmt.Errorf("%w: %w", &StatusError{Status: resp.StatusCode}, grid.ErrUnauthorized)
 	case http.StatusNotFound, http.StatusNoContent, http.StatusGone:
 		return fmt.Errorf("%s: %w", said, grid.ErrNoData)
 	case http.StatusTooManyRequests:
@@ -283,7 +283,8 @@ func (c *Client) status(resp *http.Response) error {
 	return &StatusError{Status: resp.StatusCode, RetryAfter: RetryAfter(resp.Header.Get("Retry-After"), c.now())}
 }
 
-// StatusError is an answer with a status that has no kind of its own.
+// StatusError is an answer with a status that has no kind of its own, or one of
+// the two, 401 and 403, that a caller may have to tell from each other.
 type StatusError struct {
 	Status     int
 	RetryAfter time.Duration // 0 if the server does not say
