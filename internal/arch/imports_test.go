@@ -57,6 +57,7 @@ internal/grid:               internal/unit
 internal/grid/...:           internal/unit internal/grid internal/grid/fetch internal/promclient
 internal/grid/all:           internal/grid internal/grid/... internal/promclient
 internal/grid/watch:         internal/unit internal/grid
+internal/grid/configmap:     internal/grid k8s.io/apimachinery k8s.io/client-go
 
 # what surrounds a machine: electricity, price, hardware
 internal/site:               internal/unit internal/snapshot internal/grid internal/grid/... internal/promclient internal/linux
