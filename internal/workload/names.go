@@ -38,6 +38,16 @@ type ContainerFacts struct {
 	Reserved Reserved // its own request while it runs, else zero
 }
 
+// NodeFacts is what an orchestrator says about this machine. What it does not
+// say is empty.
+type NodeFacts struct {
+	Known        bool   // it has answered, or will not: there is nothing to wait for
+	Region       string // topology.kubernetes.io/region
+	Zone         string // topology.kubernetes.io/zone
+	InstanceType string // node.kubernetes.io/instance-type
+	ProviderID   string // spec.providerID, as aws:///eu-central-1a/i-0abc
+}
+
 // Names is what orchestrators and container runtimes say about the workloads of
 // this machine, at one moment. It is immutable; facts that did not change are
 // the same pointers in the Names that follow.
@@ -48,6 +58,8 @@ type Names struct {
 	Containers map[string]string
 	// Allocatable is what pods can reserve here; zero while that is unknown.
 	Allocatable Reserved
+	// Node is what is known of the machine itself as a node.
+	Node NodeFacts
 	// AsksPods and AsksContainers are set when somebody is asked about them at
 	// all: only then is a name worth waiting for.
 	AsksPods, AsksContainers bool

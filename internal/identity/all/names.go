@@ -49,6 +49,9 @@ func (n *Names) Latest() *workload.Names {
 		if all.Allocatable == (workload.Reserved{}) {
 			all.Allocatable = names.Allocatable
 		}
+		if !all.Node.Known {
+			all.Node = names.Node
+		}
 		all.AsksPods = all.AsksPods || names.AsksPods
 		all.AsksContainers = all.AsksContainers || names.AsksContainers
 	}

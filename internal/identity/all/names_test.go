@@ -24,14 +24,14 @@ func (n *namer) Status(dst []workload.NamesStatus) []workload.NamesStatus {
 
 func TestCombine(t *testing.T) {
 	web := &workload.PodFacts{UID: "1", Name: "web"}
-	kube := &namer{names: &workload.Names{Pods: map[string]*workload.PodFacts{"1": web}, Allocatable: workload.Reserved{CPU: 2000}, AsksPods: true}}
+	kube := &namer{names: &workload.Names{Pods: map[string]*workload.PodFacts{"1": web}, Allocatable: workload.Reserved{CPU: 2000}, Node: workload.NodeFacts{Known: true, Region: "r"}, AsksPods: true}}
 	docker := &namer{names: &workload.Names{Containers: map[string]string{"a": "db"}, AsksContainers: true}}
 	names := Combine(kube, docker)
 
 	got := names.Latest()
 	want := &workload.Names{
 		Pods: map[string]*workload.PodFacts{"1": web}, Containers: map[string]string{"a": "db"},
-		Allocatable: workload.Reserved{CPU: 2000}, AsksPods: true, AsksContainers: true,
+		Allocatable: workload.Reserved{CPU: 2000}, Node: workload.NodeFacts{Known: true, Region: "r"}, AsksPods: true, AsksContainers: true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

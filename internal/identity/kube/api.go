@@ -332,18 +332,22 @@ func (a *api) list(ctx context.Context, options metav1.ListOptions) (*podList, e
 
 func (a *api) selector() string { return fields.OneTermEqualSelector("spec.nodeName", a.node).String() }
 
-// watchNode asks what pods can reserve, now and then.
+// watchNode asks what pods can reserve, and what the node is, now and then.
 func (a *api) watchNode(ctx context.Context) {
 	known, said := false, false
 	for ctx.Err() == nil {
 		wait := nodeInterval
-		allocatable, err := a.allocatable(ctx)
+		n, err := a.readNode(ctx)
 		if err == nil {
 			known = true
-			a.index.reserve(allocatable)
+			a.index.reserve(n.Status.Allocatable.reserved())
+			a.index.describe(n.facts())
 		} else if !known && ctx.Err() == nil {
 			a.index.reserve(a.machine)
 			denied := apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
+			if denied {
+				a.index.describe(workload.NodeFacts{Known: true})
+			}
 			if denied && !said {
 				said = true
 				attrs := []slog.Attr{slog.String("reason", err.Error())}
@@ -361,8 +365,8 @@ func (a *api) watchNode(ctx context.Context) {
 	}
 }
 
-// allocatable asks what pods can reserve on the node.
-func (a *api) allocatable(ctx context.Context) (workload.Reserved, error) {
+// readNode asks for the node: what pods can reserve on it, and where it is.
+func (a *api) readNode(ctx context.Context) (*node, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.listTimeout)
 	defer cancel()
 	n := new(node)
@@ -371,9 +375,9 @@ func (a *api) allocatable(ctx context.Context) (workload.Reserved, error) {
 		err = errors.New("the answer says nothing of what pods can reserve")
 	}
 	if err != nil {
-		return workload.Reserved{}, fmt.Errorf("reading node %s: %w", a.node, err)
+		return nil, fmt.Errorf("reading node %s: %w", a.node, err)
 	}
-	return n.Status.Allocatable.reserved(), nil
+	return n, nil
 }
 
 // store is the client's view of the index.

@@ -61,6 +61,11 @@ func TestAPIWatch(t *testing.T) {
 			until(t, "what pods can reserve", func() bool {
 				return s.Latest().Allocatable == workload.Reserved{CPU: 3920, Memory: 7 << 30, Devices: 2}
 			})
+			until(t, "where the node is", func() bool {
+				return s.Latest().Node == workload.NodeFacts{
+					Known: true, Region: "eu-central-1", Zone: "eu-central-1a", InstanceType: "m5.xlarge", ProviderID: "aws:///eu-central-1a/i-0abc",
+				}
+			})
 			server.put("ADDED", "b", "two", "Pending")
 			until(t, "a new pod", hasPods(s, "a one", "b two"))
 			before := s.Latest()

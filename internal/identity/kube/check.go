@@ -48,7 +48,7 @@ func (a *api) check(ctx context.Context) (string, error) {
 	w.Stop()
 	a.watches.Wait()
 	reason := fmt.Sprintf("%d pods on node %s", len(list.Items), a.node)
-	_, err = a.allocatable(ctx)
+	_, err = a.readNode(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", a.explain(err)

@@ -272,7 +272,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	case refuse != 0:
 		reply(refuse, failure(refuse, "InternalError", "etcd is away"))
 	case what == "node":
-		reply(200, object{"kind": "Node", "apiVersion": "v1", "metadata": object{"name": "n1"}, "status": object{
+		reply(200, object{"kind": "Node", "apiVersion": "v1", "metadata": object{"name": "n1", "labels": object{
+			"topology.kubernetes.io/region": "eu-central-1", "topology.kubernetes.io/zone": "eu-central-1a", "node.kubernetes.io/instance-type": "m5.xlarge",
+		}}, "spec": object{"providerID": "aws:///eu-central-1a/i-0abc"}, "status": object{
 			"allocatable": object{"cpu": "3920m", "memory": "7Gi", "nvidia.com/gpu": "2", "pods": "110"},
 		}})
 	case what == "other" || q.Get("fieldSelector") != "spec.nodeName=n1":

@@ -26,6 +26,7 @@ type index struct {
 	pods        map[string]*entry // by the API's uid
 	leaving     int               // entries that were deleted
 	allocatable workload.Reserved
+	facts       workload.NodeFacts
 	latest      *workload.Names // nil when it has to be made anew
 }
 
@@ -67,6 +68,7 @@ func (x *index) build() *workload.Names {
 	names := &workload.Names{
 		Pods:        make(map[string]*workload.PodFacts, len(x.pods)),
 		Allocatable: x.allocatable,
+		Node:        x.facts,
 		AsksPods:    true,
 	}
 	by := make(map[string]*entry, len(x.pods))
@@ -203,6 +205,16 @@ func (x *index) reserve(allocatable workload.Reserved) {
 	defer x.mu.Unlock()
 	if x.allocatable != allocatable {
 		x.allocatable = allocatable
+		x.latest = nil
+	}
+}
+
+// describe sets what the node is.
+func (x *index) describe(facts workload.NodeFacts) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.facts != facts {
+		x.facts = facts
 		x.latest = nil
 	}
 }

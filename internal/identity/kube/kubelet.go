@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"noether/internal/probe"
+	"noether/internal/workload"
 )
 
 // The distances between requests to a kubelet.
@@ -99,6 +100,7 @@ func (s *Source) openKubelet(o Options) error {
 	}
 	s.index.node = "" // a kubelet has no others
 	s.index.reserve(o.Machine)
+	s.index.describe(workload.NodeFacts{Known: true}) // a kubelet says nothing of its node
 	s.asks = k.asks
 	s.run, s.check = k.run, k.check
 	return nil

@@ -97,9 +97,28 @@ type podList struct {
 type node struct {
 	metav1.TypeMeta `json:",inline"`
 
+	Metadata struct {
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+	Spec struct {
+		ProviderID string `json:"providerID"`
+	} `json:"spec"`
 	Status struct {
 		Allocatable quantities `json:"allocatable"`
 	} `json:"status"`
+}
+
+// facts returns where and what the node is, by the labels that clouds set:
+// https://kubernetes.io/docs/reference/labels-annotations-taints/
+func (n *node) facts() workload.NodeFacts {
+	l := n.Metadata.Labels
+	return workload.NodeFacts{
+		Known:        true,
+		Region:       identity.Label(l["topology.kubernetes.io/region"]),
+		Zone:         identity.Label(l["topology.kubernetes.io/zone"]),
+		InstanceType: identity.Label(l["node.kubernetes.io/instance-type"]),
+		ProviderID:   identity.Label(n.Spec.ProviderID),
+	}
 }
 
 // GetObjectMeta returns what the client keeps lists and watches apart by.
