@@ -69,6 +69,22 @@ type Server struct {
 
 // New returns a server, or an error if its configuration cannot be used.
 func New(opt Options) (*Server, error) {
+	mux := http.NewServeMux()
+	s, err := NewFor(opt, mux)
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/metrics", prometheus.NewPage(opt.Snapshot, opt.About))
+	mux.Handle("/api/noether/v1/snapshot", bounded(maxLines, get(s.snapshot)))
+	mux.Handle("/healthz", get(s.healthz))
+	mux.Handle("/readyz", get(s.readyz))
+	mux.Handle("/{$}", get(s.index))
+	return s, nil
+}
+
+// NewFor returns a server of something else than an agent's pages, behind the
+// same limits. Of the options it uses Listen, ConfigFile, AllowedHosts, Now and Log.
+func NewFor(opt Options, handler http.Handler) (*Server, error) {
 	if len(opt.Listen) == 0 {
 		return nil, errors.New("serve HTTP: no address to listen on: give one with --listen")
 	}
@@ -76,13 +92,7 @@ func New(opt Options) (*Server, error) {
 		return nil, fmt.Errorf("read web configuration %q: %w", opt.ConfigFile, err)
 	}
 	s := &Server{opt: opt, started: opt.Now(), stopTimeout: stopTimeout}
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", prometheus.NewPage(opt.Snapshot, opt.About))
-	mux.Handle("/api/noether/v1/snapshot", bounded(maxLines, get(s.snapshot)))
-	mux.Handle("/healthz", get(s.healthz))
-	mux.Handle("/readyz", get(s.readyz))
-	mux.Handle("/{$}", get(s.index))
-	s.handler = secured(s.checkHost(bounded(maxRequests, mux)))
+	s.handler = secured(s.checkHost(bounded(maxRequests, handler)))
 	return s, nil
 }
 
