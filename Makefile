@@ -29,7 +29,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down
+.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down grid-tables
 
 all: lint test ## lint and test (the default)
 
@@ -157,6 +157,12 @@ generate: check-go $(GOLANGCI) ## everything that is generated; fails if the tre
 	$(GO) generate ./...
 	@set -x; $(GO) test -p 1 $$(grep -rl --include=*_test.go 'flag.Bool("update"' internal cmd deploy | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 	git diff --exit-code
+
+# Not part of generate, which needs no network. The generator refuses any other package.
+grid-tables: check-go ## the table of yearly carbon intensities, out of the npm package @tgwf/co2; needs npm
+	@dir=$$(mktemp -d); trap 'rm -r "$$dir"' EXIT; (cd "$$dir" && npm pack --silent @tgwf/co2@0.19.0 >/dev/null); \
+	$(GO) run ./internal/grid/yearly/generate "$$dir/tgwf-co2-0.19.0.tgz" >"$$dir/table.go"; cp "$$dir/table.go" internal/grid/yearly/table.go
+	git diff --stat -- internal/grid/yearly
 
 cross: check-go ## static binaries and compiled tests for amd64 and arm64
 	@for arch in amd64 arm64; do \

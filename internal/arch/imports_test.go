@@ -54,10 +54,11 @@ internal/carbon:             internal/unit
 
 # the grid
 internal/grid:               internal/unit
-internal/grid/...:           internal/unit internal/grid internal/grid/fetch internal/promclient
+internal/grid/...:           internal/unit internal/grid internal/grid/fetch internal/grid/regions internal/promclient
 internal/grid/all:           internal/grid internal/grid/... internal/promclient
 internal/grid/watch:         internal/unit internal/grid
 internal/grid/configmap:     internal/grid k8s.io/apimachinery k8s.io/client-go
+internal/grid/exporter:      internal/grid github.com/prometheus/client_golang
 
 # what surrounds a machine: electricity, price, hardware
 internal/site:               internal/unit internal/snapshot internal/grid internal/grid/... internal/promclient internal/linux
