@@ -55,8 +55,11 @@ type Agent struct {
 	suspended time.Duration // boot time less monotonic time, as last seen
 	cpu       time.Duration // of all ticks so far
 	missed    uint64
-	usageErr  bool // the last read of usage failed, as logged
-	broken    bool // the books did not balance, as logged
+	wall      time.Time // wall-clock time of the last tick
+	usageErr  bool      // the last read of usage failed, as logged
+	siteErr   bool      // asking about the site panicked, as logged
+	broken    bool      // the books did not balance, as logged
+	leaking   bool      // the grams did not balance, as logged
 }
 
 // New returns an agent that has not read anything yet.
@@ -68,11 +71,13 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{
+	a := &Agent{
 		opts:  o,
 		meter: newMeter(o.Sensors, o.Log),
 		books: newBooks(o.Config, policy, o.Owners),
-	}, nil
+	}
+	a.books.carbon.asked = o.Site != nil
+	return a, nil
 }
 
 // Snapshot returns the outcome of the latest tick, nil before the first one.
@@ -136,6 +141,7 @@ func (a *Agent) giveBack(ctx context.Context) {
 // subtract from. Run does it by itself.
 func (a *Agent) Baseline(ctx context.Context) {
 	a.start = a.opts.Clock.Wall()
+	a.wall = a.start.Round(0)
 	a.last = a.opts.Clock.Mono()
 	a.suspended = a.opts.Clock.ahead()
 	a.meter.read(ctx, a.last)
@@ -154,9 +160,10 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	a.readMeter(ctx, began)
 	a.readUsage(ctx)
 	a.learn()
+	elapsed := began - a.last
+	a.survey(ctx, elapsed)
 	busy := a.books.enter(&a.usage, a.meter.take(began), began)
 	a.ask()
-	elapsed := began - a.last
 	a.last = began
 	a.seq++
 
@@ -180,6 +187,11 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 		a.opts.Log.ErrorContext(ctx, "the books do not balance: this is a bug, please report it",
 			slog.Int64("imbalance_microjoules", int64(s.Self.Imbalance)))
 	}
+	if s.Self.ImbalanceCO2e != 0 && !a.leaking {
+		a.leaking = true
+		a.opts.Log.ErrorContext(ctx, "the books of CO2e do not balance: this is a bug, please report it",
+			slog.Int64("imbalance_nanograms", int64(s.Self.ImbalanceCO2e)))
+	}
 	a.latest.Store(s)
 	if a.opts.OnTick != nil {
 		a.opts.OnTick(s)
@@ -199,6 +211,43 @@ func (a *Agent) ask() {
 	if a.opts.Names != nil {
 		a.opts.Names.Missing(a.books.missing())
 	}
+}
+
+// survey finds out what is known about the site during the tick that ends now.
+// The wall clock says when that was; if it was set meanwhile, only its end is
+// to be trusted.
+func (a *Agent) survey(ctx context.Context, elapsed time.Duration) {
+	if a.opts.Site == nil {
+		return
+	}
+	// Without its monotonic reading: the difference is to be that of the wall clock.
+	from, to := a.wall, a.opts.Clock.Wall().Round(0)
+	a.wall = to
+	if span := to.Sub(from); span < 0 || span > 2*elapsed {
+		from = to.Add(-elapsed)
+	}
+	c := &a.books.carbon
+	var err error
+	c.from, c.to = from, to
+	c.site, err = guardedSite(a.opts.Site, from, to)
+	if failed := err != nil; failed != a.siteErr {
+		a.siteErr = failed
+		if failed {
+			a.opts.Log.ErrorContext(ctx, "asking about the site: there are no grams until it works again", slog.Any("error", err))
+		} else {
+			a.opts.Log.InfoContext(ctx, "asking about the site works again")
+		}
+	}
+}
+
+// guardedSite turns a panic of the site into its failure: energy is counted on.
+func guardedSite(s Site, from, to time.Time) (site *snapshot.Site, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			site, err = nil, fmt.Errorf("ask about the site: panic: %v", p)
+		}
+	}()
+	return s.Between(from, to), nil
 }
 
 // readMeter reads the counters. If the machine was suspended since they were

@@ -30,10 +30,15 @@ type account struct {
 	at    int             // index in books.all
 
 	total, delta       snapshot.Ledger
+	foot, footDelta    snapshot.Footprint // of total and delta
 	cpuTotal, cpuDelta time.Duration
 
 	request  workload.Reserved // of a container in a pod: what it asked for
 	reserved workload.Reserved // what it holds in this tick
+
+	// byUse is set for a pod that requested nothing of the CPU or the memory:
+	// what it pays of that hardware is estimated by its CPU time.
+	byUse bool
 
 	born   uint64 // tick in which it was opened
 	active uint64 // last tick in which it used CPU time or held a reservation
@@ -94,8 +99,11 @@ type books struct {
 	epoch    uint32
 	system   [workload.SystemAccounts]*account
 	retired  [workload.Kinds][energy.Components]unit.Energy
-	nodes    [energy.Components][energy.Qualities]node
-	bands    [energy.Components]band
+	// retiredCO2e is to grams what retired is to energy.
+	retiredCO2e [workload.Kinds][snapshot.Phases]unit.Mass
+	carbon      footprints
+	nodes       [energy.Components][energy.Qualities]node
+	bands       [energy.Components]band
 
 	listed [workload.Kinds][]*account // what is exported, sorted by labels
 	active []*account                 // used CPU time in this tick, system accounts last
@@ -145,9 +153,10 @@ func newBooks(cfg Config, policy attribution.Policy, owners Owners) *books {
 
 // enter books one tick: what was used, and the energy of each component.
 func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Duration) (busy time.Duration) {
+	elapsed := now - b.now
 	b.tick++
 	if b.now = now; b.tick == 1 {
-		b.began = now
+		b.began, elapsed = now, 0
 	}
 	b.open(u)
 	b.bookGroups(u)
@@ -157,6 +166,8 @@ func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Durat
 	busy = b.bookRest(&u.CPU)
 	b.attribute(amounts, &u.CPU, busy)
 	b.bookNode(amounts)
+	b.emit(&u.CPU, elapsed)
+	b.rollUp()
 	if b.view.present = u.HasTasks; u.HasTasks {
 		b.viewProcesses(u)
 	}
@@ -170,8 +181,9 @@ func (b *books) enter(u *workload.Usage, amounts []energy.Amount, now time.Durat
 func (b *books) open(u *workload.Usage) {
 	for _, a := range b.active {
 		a.delta, a.cpuDelta, a.first, a.reserved = snapshot.Ledger{}, 0, -1, workload.Reserved{}
+		a.footDelta = snapshot.Footprint{}
 		if a.pod != nil {
-			a.pod.delta, a.pod.cpuDelta = snapshot.Ledger{}, 0
+			a.pod.delta, a.pod.cpuDelta, a.pod.footDelta = snapshot.Ledger{}, 0, snapshot.Footprint{}
 		}
 	}
 	b.active = b.active[:0]
@@ -309,7 +321,6 @@ func (b *books) attribute(amounts []energy.Amount, cpu *workload.CPUTime, busy t
 		a.delta = b.shares.System[i]
 		b.add(a)
 	}
-	b.rollUp()
 }
 
 func (b *books) add(a *account) {

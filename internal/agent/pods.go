@@ -18,11 +18,12 @@ type pod struct {
 	leaves []*account
 	own    *account // the leaf without a container, nil if there is none
 
-	known   bool     // the newest names have it
-	waiting bool     // it may get a name yet and is not exported meanwhile
-	began   bool     // something of it has been seen running
-	live    bool     // something of it ran or could have run in the last tick that tells
-	claims  []string // its keys in books.claimed
+	known   bool              // the newest names have it
+	waiting bool              // it may get a name yet and is not exported meanwhile
+	began   bool              // something of it has been seen running
+	live    bool              // something of it ran or could have run in the last tick that tells
+	holds   workload.Reserved // what it holds in this tick, while it is live or pending
+	claims  []string          // its keys in books.claimed
 	rows    [2]*row
 }
 
@@ -94,7 +95,7 @@ func (b *books) leavePod(a *account) {
 			r.leave(b.now)
 		}
 	}
-	b.addRetired(workload.PodOwner, &p.total)
+	b.addRetired(workload.PodOwner, &p.account)
 }
 
 // reserve notes which pods run, and puts what they requested on their
@@ -103,21 +104,25 @@ func (b *books) leavePod(a *account) {
 // bound to this machine holds its request before it starts. When who ran is
 // unknown, what ran before is taken to run on.
 func (b *books) reserve(usageKnown bool) {
-	shared := b.names.Allocatable != workload.Reserved{}
 	for _, p := range b.podList {
 		if usageKnown {
 			p.live = slices.ContainsFunc(p.leaves, b.alive)
 			p.began = p.began || p.live
 		}
-		if shared && p.facts != nil && (p.live || p.pending()) {
-			b.reserveFor(p)
+		if !p.live && !p.pending() {
+			continue
 		}
+		var held workload.Reserved
+		if p.facts != nil && b.names.Allocatable != held {
+			held = p.facts.Reserved
+		}
+		p.holds, p.byUse = held, held.CPU == 0 || held.Memory == 0
+		b.reserveFor(p, held)
 	}
 }
 
-func (b *books) reserveFor(p *pod) {
+func (b *books) reserveFor(p *pod, rest workload.Reserved) {
 	none := workload.Reserved{}
-	rest := p.facts.Reserved
 	if rest == none {
 		return
 	}

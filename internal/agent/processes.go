@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"noether/internal/attribution"
 	"noether/internal/energy"
 	"noether/internal/snapshot"
 	"noether/internal/unit"
@@ -150,7 +151,7 @@ func (b *books) viewAccount(u *workload.Usage, a *account) {
 			continue
 		}
 		v.parts = slices.Grow(v.parts[:0], len(v.weights))[:len(v.weights)]
-		if !b.divider.Divide(v.parts, e, v.weights) {
+		if !attribution.Divide(&b.divider, v.parts, e, v.weights) {
 			v.credit(v.other, c, e)
 			continue
 		}

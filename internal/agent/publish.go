@@ -10,22 +10,23 @@ import (
 // snapshot copies the books. The result shares nothing that changes.
 func (b *books) snapshot() *snapshot.Snapshot {
 	s := &snapshot.Snapshot{
-		Retired:    b.retired,
-		SharesIdle: b.shares.SharesIdle,
-		Pods:       pages(b.listed[workload.PodOwner]),
-		Containers: pages(b.listed[workload.ContainerOwner]),
-		VMs:        pages(b.listed[workload.VMOwner]),
-		Sessions:   pages(b.listed[workload.SessionOwner]),
-		Units:      pages(b.listed[workload.UnitOwner]),
-		Namespaces: b.rollups[0].pages(b.now),
-		Workloads:  b.rollups[1].pages(b.now),
+		Retired:     b.retired,
+		RetiredCO2e: b.retiredCO2e,
+		SharesIdle:  b.shares.SharesIdle,
+		Pods:        pages(b.listed[workload.PodOwner]),
+		Containers:  pages(b.listed[workload.ContainerOwner]),
+		VMs:         pages(b.listed[workload.VMOwner]),
+		Sessions:    pages(b.listed[workload.SessionOwner]),
+		Units:       pages(b.listed[workload.UnitOwner]),
+		Namespaces:  b.rollups[0].pages(b.now),
+		Workloads:   b.rollups[1].pages(b.now),
 	}
 	b.addWaiting(s)
 	if s.NamesPods = b.names.AsksPods; s.NamesPods {
 		s.Unnamed = b.unnamed()
 	}
 	for i, a := range b.system {
-		s.System[i] = snapshot.System{Total: a.total, Delta: a.delta}
+		s.System[i] = snapshot.System{Total: a.total, Delta: a.delta, Footprint: a.foot, FootprintDelta: a.footDelta}
 	}
 	for c := range b.nodes {
 		for q := range b.nodes[c] {
@@ -43,7 +44,8 @@ func (b *books) snapshot() *snapshot.Snapshot {
 			})
 		}
 	}
-	s.Self.Imbalance = imbalance(s)
+	b.carbon.publish(s)
+	s.Self.Imbalance, s.Self.ImbalanceCO2e = imbalance(s), imbalanceCO2e(s)
 	if b.view.mode.Mode != NoProcesses && b.view.present {
 		s.HasProcesses = true
 		s.Processes = b.view.pages()
@@ -54,19 +56,22 @@ func (b *books) snapshot() *snapshot.Snapshot {
 // addWaiting adds those that wait for a name to what is retired: on the page
 // they are neither listed nor may they be missing.
 func (b *books) addWaiting(s *snapshot.Snapshot) {
-	add := func(k workload.Kind, total *snapshot.Ledger) {
-		for c := range total {
-			s.Retired[k][c] += total.Component(energy.Component(c))
+	add := func(k workload.Kind, a *account) {
+		for c := range a.total {
+			s.Retired[k][c] += a.total.Component(energy.Component(c))
+		}
+		for p, m := range a.foot.CO2e {
+			s.RetiredCO2e[k][p] += m
 		}
 	}
 	for _, p := range b.podList {
 		if p.waiting {
-			add(workload.PodOwner, &p.total)
+			add(workload.PodOwner, &p.account)
 		}
 	}
 	for _, a := range b.waiting {
 		if !a.gone && !a.listed {
-			add(workload.ContainerOwner, &a.total)
+			add(workload.ContainerOwner, a)
 		}
 	}
 }
@@ -84,6 +89,7 @@ func pages(list []*account) []snapshot.Account {
 		out[i] = snapshot.Account{
 			Owner: a.owner, Total: a.total, Delta: a.delta,
 			CPUTotal: a.cpuTotal, CPUDelta: a.cpuDelta, Ended: a.ended, Extra: a.extra,
+			Footprint: a.foot, FootprintDelta: a.footDelta, EmbodiedByUse: a.byUse,
 		}
 	}
 	return out

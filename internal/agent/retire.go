@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"noether/internal/energy"
-	"noether/internal/snapshot"
 	"noether/internal/workload"
 )
 
@@ -68,12 +67,15 @@ func (b *books) retire(a *account) {
 		b.leavePod(a)
 		return
 	}
-	b.addRetired(a.key.Kind, &a.total)
+	b.addRetired(a.key.Kind, a)
 }
 
-func (b *books) addRetired(k workload.Kind, total *snapshot.Ledger) {
-	for c := range total {
-		b.retired[k][c] += total.Component(energy.Component(c))
+func (b *books) addRetired(k workload.Kind, a *account) {
+	for c := range a.total {
+		b.retired[k][c] += a.total.Component(energy.Component(c))
+	}
+	for p, m := range a.foot.CO2e {
+		b.retiredCO2e[k][p] += m
 	}
 }
 

@@ -32,9 +32,10 @@ func (x rowName) compare(y rowName) int {
 type row struct {
 	name         rowName
 	total, delta snapshot.Ledger
-	touched      bool // delta is not zero
-	held         bool // it was born while the agent ran: with its pod, or with the name of one
-	pods         int  // in the books
+	foot, change snapshot.Footprint // of total and delta
+	touched      bool               // delta or change is not zero
+	held         bool               // it was born while the agent ran: with its pod, or with the name of one
+	pods         int                // in the books
 	shown        bool
 	born, end    time.Duration // when it was first shown, and when its last pod left
 }
@@ -54,7 +55,7 @@ type rollup struct {
 // open clears what belongs to one tick.
 func (v *rollup) open() {
 	for _, r := range v.touched {
-		r.delta, r.touched = snapshot.Ledger{}, false
+		r.delta, r.change, r.touched = snapshot.Ledger{}, snapshot.Footprint{}, false
 	}
 	v.touched = v.touched[:0]
 }
@@ -92,13 +93,15 @@ func (v *rollup) shrink() {
 	v.sorted = slices.DeleteFunc(v.sorted, func(r *row) bool { return v.rows[r.name] != r })
 }
 
-func (v *rollup) credit(r *row, e *snapshot.Ledger) {
+func (v *rollup) credit(r *row, a *account) {
 	if !r.touched {
 		r.touched = true
 		v.touched = append(v.touched, r)
 	}
-	r.delta.Add(e)
-	r.total.Add(e)
+	r.delta.Add(&a.delta)
+	r.total.Add(&a.delta)
+	r.change.Add(&a.footDelta)
+	r.foot.Add(&a.footDelta)
 }
 
 // enrol puts a named pod into the rows of its namespace and workload. What it
@@ -117,6 +120,7 @@ func (b *books) enrol(p *pod) {
 		r := b.rollups[i].row(name, p.born > 1 || b.tick > waitTicks && b.now-b.began > soon)
 		if was == nil {
 			r.total.Add(&p.total)
+			r.foot.Add(&p.foot)
 		} else {
 			was.leave(b.now)
 		}
@@ -125,14 +129,14 @@ func (b *books) enrol(p *pod) {
 	}
 }
 
-// rollUp adds what the pods used in this tick to their rows.
+// rollUp adds what the pods used and emitted in this tick to their rows.
 func (b *books) rollUp() {
 	for _, p := range b.podList {
-		if p.rows[0] == nil || p.delta == (snapshot.Ledger{}) {
+		if p.rows[0] == nil || p.delta == (snapshot.Ledger{}) && p.footDelta == (snapshot.Footprint{}) {
 			continue
 		}
 		for i, r := range p.rows {
-			b.rollups[i].credit(r, &p.delta)
+			b.rollups[i].credit(r, &p.account)
 		}
 	}
 }
@@ -145,7 +149,7 @@ func (v *rollup) pages(now time.Duration) []snapshot.View {
 		}
 		out[i] = snapshot.View{
 			Namespace: r.name.namespace, WorkloadKind: r.name.kind, Workload: r.name.workload,
-			Total: r.total, Delta: r.delta, Fresh: r.held && now-r.born <= holdRow,
+			Total: r.total, Delta: r.delta, Footprint: r.foot, FootprintDelta: r.change, Fresh: r.held && now-r.born <= holdRow,
 		}
 	}
 	return out

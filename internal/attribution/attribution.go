@@ -158,12 +158,13 @@ func (d *Divider) divide(e unit.Energy) bool {
 	return ok
 }
 
-// Divide divides e among weights and writes the shares to dst, which is as
-// long as weights. It reports whether anything could be divided: false when
-// e is negative or all weights are zero; dst is then zero.
-func (d *Divider) Divide(dst []unit.Energy, e unit.Energy, weights []uint64) bool {
+// Divide divides an amount of anything that is counted in whole units (energy,
+// mass, money) among weights and writes the shares to dst, which is as long as
+// weights. It reports whether anything could be divided: false when the amount
+// is negative or all weights are zero; dst is then zero.
+func Divide[T ~int64](d *Divider, dst []T, amount T, weights []uint64) bool {
 	var ok bool
-	ok, d.order = divide(dst, e, weights, d.order)
+	ok, d.order = divide(dst, amount, weights, d.order)
 	return ok
 }
 

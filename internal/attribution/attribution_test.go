@@ -19,7 +19,7 @@ func TestDivide(t *testing.T) {
 		t.Helper()
 		got := make([]unit.Energy, len(weights))
 		var d Divider
-		d.Divide(got, total, weights)
+		Divide(&d, got, total, weights)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
 		}

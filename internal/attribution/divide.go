@@ -3,8 +3,6 @@ package attribution
 import (
 	"cmp"
 	"math/bits"
-
-	"noether/internal/unit"
 )
 
 // remainder is what rounding down cost one share.
@@ -22,11 +20,10 @@ func byLoss(a, b remainder) int {
 }
 
 // divide gives each weight its share of total, rounded down, and the
-// microjoules that are left to those who lost most by rounding (method of
-// largest remainders, Hamilton): every share is within one microjoule of its
-// exact quota, equal weights differ by at most one, weight zero gets nothing,
+// units that are left to those who lost most by rounding (method of largest
+// remainders, Hamilton): every share is within one unit of its exact quota, equal weights differ by at most one, weight zero gets nothing,
 // and the sum is total. It returns the scratch slice for the next call.
-func divide(dst []unit.Energy, total unit.Energy, weights []uint64, scratch []remainder) (bool, []remainder) {
+func divide[T ~int64](dst []T, total T, weights []uint64, scratch []remainder) (bool, []remainder) {
 	clear(dst)
 	sum := sumOf(weights)
 	if total < 0 || sum == 0 {
@@ -40,14 +37,14 @@ func divide(dst []unit.Energy, total unit.Energy, weights []uint64, scratch []re
 		}
 		hi, lo := bits.Mul64(uint64(total), w)
 		q, rest := bits.Div64(hi, lo, sum) // hi < sum because w <= sum and total < 2^63
-		dst[i] = unit.Energy(q)
+		dst[i] = T(q)
 		left -= q
 		if rest != 0 {
 			scratch = append(scratch, remainder{rest, int32(i)})
 		}
 	}
-	// The remainders are less than one microjoule each and sum to left, so
-	// there are more of them than microjoules left.
+	// The remainders are less than one unit each and sum to left, so there are
+	// more of them than units left.
 	k := int(left)
 	selectFirst(scratch, k)
 	for _, r := range scratch[:k] {

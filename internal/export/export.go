@@ -97,13 +97,15 @@ type Table struct {
 	about    About
 
 	// Of the walk under way.
-	s      *snapshot.Snapshot
-	shape  Shape
-	sink   Sink
-	family *Family
-	common []Label // label node, if the node has a name
-	labels []Label
-	zones  zoneLabels
+	s       *snapshot.Snapshot
+	shape   Shape
+	emitted [snapshot.Phases]bool
+	none    snapshot.Footprint // always zero
+	sink    Sink
+	family  *Family
+	common  []Label // label node, if the node has a name
+	labels  []Label
+	zones   zoneLabels
 }
 
 // NewTable returns the table of every family.
@@ -122,7 +124,7 @@ func (t *Table) Families() []Family { return t.families }
 // that has not completed a tick: only what it says about itself is known then.
 func (t *Table) Walk(s *snapshot.Snapshot, sink Sink) {
 	t.s, t.sink = s, sink
-	t.shape, t.labels = Shape{}, t.labels[:0]
+	t.shape, t.emitted, t.labels = Shape{}, Emitted(s), t.labels[:0]
 	if s == nil {
 		t.text("node", t.about.Node)
 	} else {

@@ -132,8 +132,9 @@ type Account struct {
 	Ended        bool // nothing of it runs any more; kept for a while
 	// Footprint is of Total, FootprintDelta of Delta, embodied grams included.
 	Footprint, FootprintDelta Footprint
-	// EmbodiedByUse is set for a pod that requested nothing: what it pays of the
-	// hardware is estimated by its use.
+	// EmbodiedByUse is set for a pod that requested nothing of the CPU or nothing
+	// of the memory, or nobody knows: what it pays of that hardware is estimated
+	// by its CPU time. It is as it was last while the pod ran.
 	EmbodiedByUse bool
 	// Extra are the values of the labels the user chose for pods, in the order
 	// of his list; nil where none is known. Immutable.
@@ -180,8 +181,10 @@ type Self struct {
 	TickDuration time.Duration // wall time that this tick's work took
 	TickCPU      time.Duration // CPU time of all ticks' work so far
 	Imbalance    unit.Energy   // node less accounts, absolute, all ticks: 0 or a bug
-	DroppedExits uint64
-	MissedTicks  uint64
+	// ImbalanceCO2e is to grams what Imbalance is to energy.
+	ImbalanceCO2e unit.Mass
+	DroppedExits  uint64
+	MissedTicks   uint64
 }
 
 // Has returns which components the machine ever had a datum of.
