@@ -119,7 +119,7 @@ func (c *Config) warnings() (warnings []string) {
 }
 
 // validate finds what is wrong between settings; each alone was checked when it was set.
-func (c *Config) validate() (problems []Problem) {
+func (c *Config) validate(marginal bool) (problems []Problem) {
 	if m := c.Model; m.IdleWatts > 0 && m.MaxWatts > 0 && m.IdleWatts > m.MaxWatts {
 		problems = append(problems, Problem{
 			Name: "model.idle-watts", Value: formatFloat(m.IdleWatts),
@@ -156,5 +156,5 @@ func (c *Config) validate() (problems []Problem) {
 			Text: "says two things: name sockets, or auto, or off",
 		})
 	}
-	return append(problems, c.validateSite()...)
+	return append(problems, c.validateSite(marginal)...)
 }

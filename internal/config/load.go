@@ -18,6 +18,9 @@ const maxFile = 1 << 20
 // Flags are the settings that a command line gave. Make it with Register.
 type Flags struct {
 	given map[string][]string
+	// Marginal lets the chain of grid.provider give marginal intensity: for
+	// commands that decide when to run something and account for nothing.
+	Marginal bool
 }
 
 // flagValue keeps what a flag was given until Load looks at all of it at once.
@@ -115,7 +118,7 @@ func Load(flags *Flags, environ []string) (c Config, warnings []string, err erro
 	}
 	warnings = unknownVariables(env, table)
 	if len(problems) == 0 {
-		for _, p := range c.validate() { // between settings that are each right
+		for _, p := range c.validate(flags.Marginal) { // between settings that are each right
 			at := origin[p.Name]
 			at.Name, at.Value, at.Text = p.Name, p.Value, p.Text
 			problems = append(problems, at)

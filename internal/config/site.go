@@ -200,7 +200,7 @@ func siteSettings() []Setting {
 }
 
 // validateSite finds what is wrong between the settings of the site.
-func (c *Config) validateSite() (problems []Problem) {
+func (c *Config) validateSite(marginal bool) (problems []Problem) {
 	problem := func(name, value, text string) {
 		problems = append(problems, Problem{Name: name, Value: value, Text: text})
 	}
@@ -215,7 +215,7 @@ func (c *Config) validateSite() (problems []Problem) {
 	if g.Hub == "" && has("hub") {
 		problem("grid.provider", chain, "needs grid.hub, the address of a noether carbon exporter such as http://127.0.0.1:9878")
 	}
-	if has("watttime") {
+	if has("watttime") && !marginal {
 		problem("grid.provider", chain, "has watttime, whose intensity is marginal: accounts use average intensity (noether carbon forecast and best can use watttime)")
 	}
 	problems = append(problems, c.mixedFactors()...)
