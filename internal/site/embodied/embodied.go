@@ -60,8 +60,8 @@ type Setting struct {
 	Mass unit.Mass // 0 for auto
 }
 
-// maxKilograms is more than the largest server in the table by far.
-const maxKilograms = 100_000
+// maxKilograms is more than any one machine by far.
+const maxKilograms = 1_000_000
 
 // ParseSetting parses auto, off, or a number of kilograms.
 func ParseSetting(s string) (Setting, error) {

@@ -190,7 +190,7 @@ func TestSetting(t *testing.T) {
 			t.Errorf("%q: %v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"0", "-1", "NaN", "1e18", "Inf", "1,5", "auto ", "100001"} {
+	for _, s := range []string{"0", "-1", "NaN", "1e18", "Inf", "1,5", "auto ", "1000001"} {
 		if got, err := ParseSetting(s); err == nil {
 			t.Errorf("%q is %v", s, got)
 		}
