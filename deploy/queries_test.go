@@ -64,7 +64,13 @@ func readDashboard(t *testing.T, file string) (panels, variables []asked) {
 	}
 	var d struct {
 		Templating struct {
-			List []struct{ Name, Type, Definition string }
+			List []struct {
+				Name, Type, Definition string
+				Current                struct{ Value any }
+			}
+		}
+		Annotations struct {
+			List []struct{ Name, Expr string }
 		}
 		Panels []struct {
 			Title   string
@@ -76,7 +82,11 @@ func readDashboard(t *testing.T, file string) (panels, variables []asked) {
 	}
 	replace := []string{"$__rate_interval", "5m", "$__range", "1h"}
 	for _, v := range d.Templating.List {
-		replace = append(replace, "$"+v.Name, "x")
+		value := "x"
+		if v.Type == "custom" {
+			value = v.Current.Value.(string)
+		}
+		replace = append(replace, "$"+v.Name, value)
 		if v.Type == "query" {
 			variables = append(variables, asked{file + " variable " + v.Name, v.Definition})
 		}
@@ -89,6 +99,11 @@ func readDashboard(t *testing.T, file string) (panels, variables []asked) {
 				t.Errorf("%s, %s: a variable that the dashboard lacks: %s", file, p.Title, expr)
 			}
 			panels = append(panels, asked{file + " " + p.Title, expr})
+		}
+	}
+	for _, a := range d.Annotations.List {
+		if a.Expr != "" {
+			panels = append(panels, asked{file + " annotation " + a.Name, r.Replace(a.Expr)})
 		}
 	}
 	if len(panels) == 0 {
@@ -126,13 +141,15 @@ func readPage(t *testing.T) (list []asked, known map[string][]string) {
 	return list, known
 }
 
-// metrics are names and labels of what may be asked for. A name with nil may have any label.
+// metrics are names and labels of what may be asked for.
 func metrics() map[string][]string {
 	all := map[string][]string{
 		// Of Prometheus itself, https://prometheus.io/docs/concepts/jobs_instances/.
-		"up": {"job", "instance", "node"}, "scrape_duration_seconds": {"job", "instance", "node"}, "scrape_samples_scraped": {"job", "instance", "node"},
+		"up": nil, "scrape_duration_seconds": nil, "scrape_samples_scraped": nil,
 		// https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/daemonset-metrics.md
 		"kube_daemonset_status_number_unavailable": {"namespace", "daemonset"},
+		// https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md
+		"kube_pod_container_info": {"namespace", "pod", "uid", "container", "image"},
 		// docs/impact-plugins.md, PrometheusPublisher.
 		"noether_impact_info":                           {"manifest", "boundary", "methodology"},
 		"noether_impact_last_success_timestamp_seconds": {"manifest"},
@@ -142,7 +159,11 @@ func metrics() map[string][]string {
 	}
 	all["noether_impact_carbon_grams"] = []string{"manifest", "path", "functional_unit", "phase"}
 	for _, f := range export.NewTable(export.About{}).Families() {
-		all[f.Name] = append([]string{"node", "job", "instance"}, f.Labels...)
+		all[f.Name] = append([]string{"node"}, f.Labels...)
+	}
+	// Of the target, and of whoever collects several clusters in one place.
+	for name := range all {
+		all[name] = append([]string{"cluster", "job", "instance", "node"}, all[name]...)
 	}
 	return all
 }
@@ -150,7 +171,7 @@ func metrics() map[string][]string {
 var (
 	textOf     = regexp.MustCompile(`"[^"]*"`)
 	metricName = regexp.MustCompile(`\b(?:noether_|kube_|scrape_|up\b)[a-z0-9_]*`)
-	recordName = regexp.MustCompile(`\b[a-z_]+:noether_[a-z_]+:[a-z0-9_]+`)
+	recordName = regexp.MustCompile(`\b[a-z_]+:noether_[a-z0-9_]+:[a-z0-9_]+`)
 	selector   = regexp.MustCompile(`\b([a-z_][a-z0-9_]*)\{([^}]*)\}`)
 	labelName  = regexp.MustCompile(`([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)`)
 	grouping   = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
