@@ -346,7 +346,7 @@ func zoneHint(s string) string {
 // checkWord refuses what could be no name in a label or an address.
 func checkWord(s string) error {
 	if len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
 	}) {
 		return errors.New("has something else than letters, digits and dashes: write a zone such as DE or US-CAL-CISO, or auto")
 	}

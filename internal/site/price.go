@@ -128,15 +128,12 @@ func (t *Tariff) at(at time.Time) (price unit.Price, until time.Time) {
 	now := h*60 + m
 	price = t.rates[len(t.rates)-1].price
 	next := 24*60 + t.rates[0].minute
-	for i, r := range t.rates {
+	for _, r := range t.rates {
 		if r.minute > now {
 			next = r.minute
 			break
 		}
 		price = r.price
-		if i+1 < len(t.rates) {
-			next = t.rates[i+1].minute
-		}
 	}
 	// Exactly as far away as the clock says, unless it is changed in between.
 	until = at.Add(time.Duration(next-now)*time.Minute - time.Duration(s)*time.Second - time.Duration(local.Nanosecond()))
@@ -151,7 +148,7 @@ func (t *Tariff) at(at time.Time) (price unit.Price, until time.Time) {
 const maxSteps = 4 * maxRates
 
 // mean returns the mean price over [from, to), weighted by time, and until when
-// it stays the same for every later tick; from itself if it does not.
+// it holds for every time from then on; the zero time if it changes within.
 func (t *Tariff) mean(from, to time.Time) (price unit.Price, until time.Time) {
 	price, until = t.at(from)
 	if !until.Before(to) {
@@ -166,7 +163,7 @@ func (t *Tariff) mean(from, to time.Time) (price unit.Price, until time.Time) {
 		sum.add(int64(price), until.Sub(from))
 		from = until
 	}
-	return unit.Price(sum.mean()), from
+	return unit.Price(sum.mean()), time.Time{}
 }
 
 // wideSum adds up values by how long they held, without losing any part of them.

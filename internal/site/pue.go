@@ -51,7 +51,7 @@ func checkPUE(v float64) (unit.Ratio, error) {
 
 func checkQuery(query string) error {
 	if strings.TrimSpace(query) == "" {
-		return errors.New("has no query: write PromQL behind query:")
+		return errors.New("has no query: write PromQL behind the colon")
 	}
 	return nil
 }
