@@ -314,6 +314,9 @@ func sources(figure func(*snapshot.SourceStatus) (n int64, places int, known boo
 		}
 		for i := range t.s.Site.Sources {
 			src := &t.s.Site.Sources[i]
+			if slices.ContainsFunc(t.s.Site.Sources[:i], func(s snapshot.SourceStatus) bool { return s.Source == src.Source && s.Zone == src.Zone }) {
+				continue // one series each: the first in the chain speaks
+			}
 			if n, places, known := figure(src); known {
 				t.begin()
 				t.text("source", src.Source)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -152,15 +153,88 @@ func TestFreshViewsStandAtZero(t *testing.T) {
 	got := walk(minimal(func(s *snapshot.Snapshot) {
 		var used snapshot.Ledger
 		used[energy.CPU][energy.Dynamic] = 7
+		foot := snapshot.Footprint{CO2e: [snapshot.Phases]unit.Mass{8, 9}, Cost: 10, Credit: 11}
+		s.Site = &snapshot.Site{Grid: snapshot.Grid{Zone: "DE"}, Currency: "EUR", Hardware: snapshot.Hardware{Lifetime: 1}}
 		s.Workloads = []snapshot.View{
-			{Namespace: "a", WorkloadKind: "Job", Workload: "new", Total: used, Fresh: true},
-			{Namespace: "a", WorkloadKind: "Job", Workload: "old", Total: used},
+			{Namespace: "a", WorkloadKind: "Job", Workload: "new", Total: used, Footprint: foot, Fresh: true},
+			{Namespace: "a", WorkloadKind: "Job", Workload: "old", Total: used, Footprint: foot},
 		}
 	})).with("workload_")
 	want := map[string]int64{
 		"workload_joules_total namespace=a workload_kind=Job workload=new component=cpu part=dynamic": 0,
 		"workload_joules_total namespace=a workload_kind=Job workload=old component=cpu part=dynamic": 7,
+
+		"workload_co2e_grams_total namespace=a workload_kind=Job workload=new phase=operational": 0,
+		"workload_co2e_grams_total namespace=a workload_kind=Job workload=new phase=embodied":    0,
+		"workload_energy_cost_total namespace=a workload_kind=Job workload=new currency=EUR":     0,
+		"workload_energy_credit_total namespace=a workload_kind=Job workload=new currency=EUR":   0,
+		"workload_co2e_grams_total namespace=a workload_kind=Job workload=old phase=operational": 8,
+		"workload_co2e_grams_total namespace=a workload_kind=Job workload=old phase=embodied":    9,
+		"workload_energy_cost_total namespace=a workload_kind=Job workload=old currency=EUR":     10,
+		"workload_energy_credit_total namespace=a workload_kind=Job workload=old currency=EUR":   11,
 	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Nobody who did not ask for carbon sees a word of it.
+func TestWithoutASiteThereIsNoCarbon(t *testing.T) {
+	s := exporttest.Snapshot()
+	s.Site = nil
+	for name := range walk(s) {
+		for _, word := range []string{"co2e", "grams", "grid", "pue", "price", "cost", "credit", "facility", "embodied", "site_source"} {
+			if strings.Contains(name, word) {
+				t.Errorf("%s is there", name)
+			}
+		}
+	}
+}
+
+func TestWhatIsUnknownOfASiteIsAbsent(t *testing.T) {
+	s := exporttest.Snapshot()
+	s.Site = &snapshot.Site{Sources: []snapshot.SourceStatus{{Source: "file", Zone: "DE"}, {Source: "file", Zone: "DE", Up: true}}}
+	s.Footprint = snapshot.Footprint{}
+	var got []string
+	for name := range walk(s) {
+		for _, word := range []string{"co2e", "grid", "pue", "price", "cost", "credit", "embodied", "site_source"} {
+			if strings.Contains(name, word) {
+				got = append(got, name)
+				break
+			}
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{
+		`imbalance_co2e_grams node=node-1`,
+		`node_co2e_unknown_joules_total node=node-1`,
+		`pue_ratio node=node-1`,
+		`site_source_failures_total node=node-1 source=file grid_zone=DE`,
+		`site_source_requests_total node=node-1 source=file grid_zone=DE`,
+		`site_source_up node=node-1 source=file grid_zone=DE`,
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+
+	// A zone without an intensity yet counts from 0, so that the first grams are an increase.
+	s.Site = &snapshot.Site{Grid: snapshot.Grid{Zone: "DE"}, Currency: "EUR"}
+	all := walk(s)
+	for _, name := range []string{`node_co2e_grams_total node=node-1 phase=operational`, `node_energy_cost_total node=node-1 currency=EUR`} {
+		if _, ok := all[name]; !ok {
+			t.Errorf("%s is not there", name)
+		}
+	}
+	if len(all.with("grid_")) > 0 || len(all.with("energy_price")) > 0 {
+		t.Error("what nobody knows has figures")
+	}
+}
+
+func TestPowerWithPUE(t *testing.T) {
+	got := walk(minimal(func(s *snapshot.Snapshot) {
+		s.Site = &snapshot.Site{PUE: unit.RatioOf(1.5)}
+		s.Nodes[0].Delta = [energy.Parts]unit.Energy{energy.Dynamic: 2 * unit.Joule, energy.Idle: 4 * unit.Joule}
+	})).with("node_facility_watts")
+	want := map[string]int64{"node_facility_watts component=cpu part=dynamic": 3_000_000, "node_facility_watts component=cpu part=idle": 6_000_000}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -1,5 +1,5 @@
 // Package balance checks a page of metrics the way an auditor would: from its
-// text alone, in whole microjoules. It knows the names of the families and
+// text alone, in whole microjoules and nanograms. It knows the names of the families and
 // nothing of the agent.
 package balance
 
@@ -16,16 +16,20 @@ import (
 	"noether/internal/unit"
 )
 
-// Books is the energy of one component, as a page states it.
-type Books struct {
-	Node unit.Energy
+// Account is what the machine and its owners have of one thing, as a page
+// states it.
+type Account[T ~int64] struct {
+	Node T
 	// Owners, by the word in the name of their family: pod, container (outside
 	// pods), vm, session, unit, system, and retired.
-	Owners map[string]unit.Energy
+	Owners map[string]T
 }
 
+// Books is the energy of one component.
+type Books = Account[unit.Energy]
+
 // Accounted returns the sum of the owners.
-func (b *Books) Accounted() (sum unit.Energy) {
+func (b *Account[T]) Accounted() (sum T) {
 	for _, e := range b.Owners {
 		sum += e
 	}
@@ -33,17 +37,23 @@ func (b *Books) Accounted() (sum unit.Energy) {
 }
 
 // Check returns an error unless page is well-formed, has no series twice, and
-// balances: per component, the machine equals pods, containers outside pods,
-// virtual machines, units, sessions, system accounts and what is retired.
+// balances: the energy of each component and the CO2e of each phase, the
+// machine equals pods, containers outside pods, virtual machines, units,
+// sessions, system accounts and what is retired.
 func Check(page []byte) error {
-	books, err := Read(page)
+	joules, grams, err := read(page)
 	if err != nil {
 		return err
 	}
+	return errors.Join(check("component", "µJ", joules), check("phase", "ng", grams))
+}
+
+func check[T ~int64](what, unit string, books map[string]*Account[T]) error {
 	var errs []error
 	for _, c := range slices.Sorted(maps.Keys(books)) {
 		if b := books[c]; b.Node != b.Accounted() {
-			errs = append(errs, fmt.Errorf("balance component %q: machine %d µJ less accounts %d µJ leaves %d µJ (%v)", c, b.Node, b.Accounted(), b.Node-b.Accounted(), b.Owners))
+			errs = append(errs, fmt.Errorf("balance %s %q: machine %d %s less accounts %d %s leaves %d %s (%v)",
+				what, c, b.Node, unit, b.Accounted(), unit, b.Node-b.Accounted(), unit, b.Owners))
 		}
 	}
 	return errors.Join(errs...)
@@ -51,7 +61,18 @@ func Check(page []byte) error {
 
 // Read returns the books of each component on the page.
 func Read(page []byte) (map[string]*Books, error) {
-	books := map[string]*Books{}
+	joules, _, err := read(page)
+	return joules, err
+}
+
+// ReadCO2e returns the CO2e of each phase on the page.
+func ReadCO2e(page []byte) (map[string]*Account[unit.Mass], error) {
+	_, grams, err := read(page)
+	return grams, err
+}
+
+func read(page []byte) (joules map[string]*Books, grams map[string]*Account[unit.Mass], err error) {
+	joules, grams = map[string]*Books{}, map[string]*Account[unit.Mass]{}
 	seen := map[string]bool{}
 	n := 0
 	for line := range bytes.Lines(page) {
@@ -62,42 +83,46 @@ func Read(page []byte) (map[string]*Books, error) {
 		}
 		s, err := Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("read line %d: %w", n, err)
+			return nil, nil, fmt.Errorf("read line %d: %w", n, err)
 		}
 		if seen[s.Series] {
-			return nil, fmt.Errorf("read line %d: series %s is there twice", n, s.Series)
+			return nil, nil, fmt.Errorf("read line %d: series %s is there twice", n, s.Series)
 		}
 		seen[s.Series] = true
-		owner := ""
-		switch s.Name {
-		case "noether_node_joules_total":
-		case "noether_retired_joules":
-			owner = "retired"
-		case "noether_pod_joules_total", "noether_vm_joules_total", "noether_unit_joules_total", "noether_session_joules_total", "noether_system_joules_total":
-			owner = strings.TrimSuffix(strings.TrimPrefix(s.Name, "noether_"), "_joules_total")
-		case "noether_container_joules_total":
-			if s.Labels["pod_uid"] != "" {
-				continue // inside its pod's
-			}
-			owner = "container"
-		default:
+		owner, unit, known := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(s.Name, "noether_"), "_total"), "_")
+		switch {
+		case !known || !slices.Contains([]string{"node", "pod", "container", "vm", "unit", "session", "system", "retired"}, owner):
 			continue
+		case owner == "container" && s.Labels["pod_uid"] != "":
+			continue // inside its pod's
 		}
-		e, err := Microjoules(s.Value)
+		switch unit {
+		case "joules":
+			err = add(joules, s.Labels["component"], owner, s.Value, Microjoules)
+		case "co2e_grams":
+			err = add(grams, s.Labels["phase"], owner, s.Value, Nanograms)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("read line %d: %w", n, err)
-		}
-		c := s.Labels["component"]
-		if books[c] == nil {
-			books[c] = &Books{Owners: map[string]unit.Energy{}}
-		}
-		if owner == "" {
-			books[c].Node += e
-		} else {
-			books[c].Owners[owner] += e
+			return nil, nil, fmt.Errorf("read line %d: %w", n, err)
 		}
 	}
-	return books, nil
+	return joules, grams, nil
+}
+
+func add[T ~int64](books map[string]*Account[T], of, owner, value string, parse func(string) (T, error)) error {
+	amount, err := parse(value)
+	if err != nil {
+		return err
+	}
+	if books[of] == nil {
+		books[of] = &Account[T]{Owners: map[string]T{}}
+	}
+	if owner == "node" {
+		books[of].Node += amount
+	} else {
+		books[of].Owners[owner] += amount
+	}
+	return nil
 }
 
 // Sample is one line of a page.
@@ -182,17 +207,29 @@ func (s *Sample) parseLabels(rest string) (string, error) {
 // Microjoules returns the joules that s states as a plain decimal. Anything
 // that is not a whole number of microjoules is an error.
 func Microjoules(s string) (unit.Energy, error) {
+	n, err := decimal(s, 6, "joules", "microjoule")
+	return unit.Energy(n), err
+}
+
+// Nanograms returns the grams that s states as a plain decimal. Anything that
+// is not a whole number of nanograms is an error.
+func Nanograms(s string) (unit.Mass, error) {
+	n, err := decimal(s, 9, "grams", "nanogram")
+	return unit.Mass(n), err
+}
+
+func decimal(s string, places int, what, least string) (int64, error) {
 	digits, negative := strings.CutPrefix(s, "-")
 	whole, frac, _ := strings.Cut(digits, ".")
-	if len(frac) > 6 {
-		return 0, fmt.Errorf("read %q as joules: finer than a microjoule", s)
+	if len(frac) > places {
+		return 0, fmt.Errorf("read %q as %s: finer than a %s", s, what, least)
 	}
-	n, err := strconv.ParseUint(whole+frac+strings.Repeat("0", 6-len(frac)), 10, 63)
+	n, err := strconv.ParseUint(whole+frac+strings.Repeat("0", places-len(frac)), 10, 63)
 	if err != nil {
-		return 0, fmt.Errorf("read %q as joules: %w", s, err)
+		return 0, fmt.Errorf("read %q as %s: %w", s, what, err)
 	}
 	if negative {
-		return -unit.Energy(n), nil
+		return -int64(n), nil
 	}
-	return unit.Energy(n), nil
+	return int64(n), nil
 }

@@ -24,6 +24,17 @@ noether_system_joules_total{account="idle",component="cpu",part="idle"} 5
 noether_system_joules_total{account="kernel",component="memory",part="dynamic"} 0.5
 noether_retired_joules{kind="pod",component="cpu"} 4
 noether_process_joules_total{pid="1",comm="x",component="cpu"} 77
+noether_node_co2e_grams_total{phase="operational"} 3.000000001
+noether_node_co2e_grams_total{phase="embodied"} 0.5
+noether_pod_co2e_grams_total{pod_uid="p",phase="operational"} 1.000000001
+noether_container_co2e_grams_total{pod_uid="p",container_id="a",phase="operational"} 1
+noether_container_co2e_grams_total{container_id="b",phase="operational"} 0.25
+noether_system_co2e_grams_total{account="idle",phase="embodied"} 0.5
+noether_retired_co2e_grams{kind="pod",phase="operational"} 1.75
+noether_namespace_co2e_grams_total{namespace="n",phase="operational"} 77
+noether_node_co2e_unknown_joules_total 3
+noether_node_co2e_revision_grams -1
+noether_node_embodied_grams{part="rest"} 5
 noether_start_time_seconds 1.7e9
 # EOF
 `
@@ -42,6 +53,16 @@ func TestCheckAcceptsBooksThatBalance(t *testing.T) {
 	if diff := cmp.Diff(want, books["cpu"]); diff != "" {
 		t.Error(diff)
 	}
+	grams, err := ReadCO2e([]byte(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]*Account[unit.Mass]{
+		"operational": {Node: 3_000_000_001, Owners: map[string]unit.Mass{"pod": 1_000_000_001, "container": 25e7, "retired": 175e7}},
+		"embodied":    {Node: 5e8, Owners: map[string]unit.Mass{"system": 5e8}},
+	}, grams); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestCheckRefuses(t *testing.T) {
@@ -52,6 +73,9 @@ func TestCheckRefuses(t *testing.T) {
 		"a float":                      {"10.000001", "1.0000001e1", "joules"},
 		"a series twice":               {`user="u"`, `user="u",component="cpu",part="dynamic"} 1` + "\n" + `noether_session_joules_total{user="u"`, "twice"},
 		"an owner without a machine":   {`noether_node_joules_total{component="memory",part="dynamic",quality="estimated"} 0.5`, "", `"memory"`},
+		"a nanogram too many":          {`phase="operational"} 1.75`, `phase="operational"} 1.750000001`, `phase "operational"`},
+		"a phase without a machine":    {`noether_node_co2e_grams_total{phase="embodied"} 0.5`, "", `phase "embodied"`},
+		"less than a nanogram":         {"0.25", "0.2500000001", "finer than a nanogram"},
 		"no value":                     {"} 77", "}", "not a number"},
 		"an open label":                {`comm="x",component="cpu"} 77`, `comm="x`, "does not end"},
 		"an unknown escape":            {`comm="x"`, `comm="\x"`, "escape"},

@@ -105,6 +105,7 @@ func Snapshot() *snapshot.Snapshot {
 	s.System[workload.IdleAccount] = system(energy.Idle, 12_345_678)
 	s.System[workload.Kernel] = system(energy.Dynamic, 1_000)
 	s.Retired[workload.ContainerOwner][energy.CPU] = 99
+	surround(s)
 	Balance(s)
 	// Memory was measured at first, and is estimated now.
 	s.Nodes = append(s.Nodes, s.Nodes[1])
@@ -115,15 +116,64 @@ func Snapshot() *snapshot.Snapshot {
 	return s
 }
 
+// surround tells about the site of s, and what its accounts emitted.
+func surround(s *snapshot.Snapshot) {
+	s.Site = &snapshot.Site{
+		Grid: snapshot.Grid{
+			Zone: "DE", Known: true, Intensity: unit.IntensityOf(381.25), Provider: "electricitymaps", Signal: "average", Factor: "lifecycle",
+			Updated: time.Unix(1_700_000_000, 0).UTC(),
+			Forecast: []snapshot.Forecast{
+				{Horizon: time.Hour, Intensity: unit.IntensityOf(350)}, {Horizon: 90 * time.Minute, Intensity: 1},
+				{Horizon: 24 * time.Hour, Intensity: unit.IntensityOf(120.5)}, {Horizon: 25 * time.Hour, Intensity: 1},
+			},
+		},
+		PUE: unit.RatioOf(1.2), PUEFrom: "fixed", Price: unit.PriceOf(0.25), Priced: true, Currency: "EUR",
+		Hardware: snapshot.Hardware{
+			CPU: 100 * unit.Kilogram, Memory: 500 * unit.Kilogram, Rest: 400 * unit.Kilogram,
+			Lifetime: 4 * 365 * 24 * time.Hour, Source: "components", Estimated: true,
+		},
+		Sources: []snapshot.SourceStatus{
+			{Source: "electricitymaps", Zone: "DE", Up: true, Requests: 3, Failures: 1, Success: time.Unix(1_700_000_000, 0).UTC()},
+			{Source: "yearly", Zone: "DE"},
+			{Source: "price", Up: true, Requests: 2, Success: time.Unix(1_700_000_010, 0).UTC()},
+		},
+	}
+	footprint := func(n int64) snapshot.Footprint {
+		return snapshot.Footprint{CO2e: [snapshot.Phases]unit.Mass{unit.Mass(n) * 1_000_003, unit.Mass(n) * 2_000_000}, Cost: unit.Money(n) * 7, Credit: unit.Money(n)}
+	}
+	for at, list := range [][]snapshot.Account{s.Pods, s.Containers, s.VMs, s.Sessions, s.Units} {
+		for i := range list {
+			n := int64(10*at + i + 1)
+			list[i].Footprint = footprint(3 * n)
+			if !list[i].Ended {
+				list[i].FootprintDelta = footprint(n)
+			}
+		}
+	}
+	s.Pods[0].EmbodiedByUse = true
+	for i := range s.System {
+		s.System[i].Footprint, s.System[i].FootprintDelta = footprint(int64(200+i)), footprint(int64(i))
+	}
+	s.RetiredCO2e[workload.ContainerOwner][snapshot.Operational] = 12
+	s.Namespaces[1].Footprint, s.Namespaces[1].FootprintDelta = s.Pods[1].Footprint, s.Pods[1].FootprintDelta
+	s.Workloads[1].Footprint, s.Workloads[1].FootprintDelta = s.Pods[1].Footprint, s.Pods[1].FootprintDelta
+	s.Namespaces[0].Footprint, s.Workloads[0].Footprint = footprint(5), footprint(5)
+	s.NoIntensity, s.Revision = 7*unit.Joule, -unit.Gram/2
+}
+
 const hex62 = "b5f1c0d9e8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2"
 
-// Balance replaces the nodes of s by the sums of its accounts: cpu and memory, measured.
+// Balance replaces the nodes of s by the sums of its accounts: cpu and memory,
+// measured, and what they emitted.
 func Balance(s *snapshot.Snapshot) {
 	var total, delta snapshot.Ledger
+	s.Footprint, s.FootprintDelta = snapshot.Footprint{}, snapshot.Footprint{}
 	add := func(list []snapshot.Account) {
 		for i := range list {
 			total.Add(&list[i].Total)
 			delta.Add(&list[i].Delta)
+			s.Footprint.Add(&list[i].Footprint)
+			s.FootprintDelta.Add(&list[i].FootprintDelta)
 		}
 	}
 	for _, list := range [][]snapshot.Account{s.Pods, s.VMs, s.Sessions, s.Units} {
@@ -137,10 +187,15 @@ func Balance(s *snapshot.Snapshot) {
 	for i := range s.System {
 		total.Add(&s.System[i].Total)
 		delta.Add(&s.System[i].Delta)
+		s.Footprint.Add(&s.System[i].Footprint)
+		s.FootprintDelta.Add(&s.System[i].FootprintDelta)
 	}
 	for k := range s.Retired {
 		for c, e := range s.Retired[k] {
 			total[c][energy.Dynamic] += e
+		}
+		for p, m := range s.RetiredCO2e[k] {
+			s.Footprint.CO2e[p] += m
 		}
 	}
 	s.Nodes = s.Nodes[:0]
@@ -157,6 +212,21 @@ func Random(r *rand.Rand) *snapshot.Snapshot {
 		Elapsed: time.Duration(1 + r.Int64N(int64(10*time.Second))), SharesIdle: r.IntN(2) == 0, HasProcesses: true,
 	}
 	amount := func() unit.Energy { return unit.Energy(r.Int64N(1 << (1 + r.IntN(50)))) }
+	if r.IntN(3) > 0 {
+		s.Site = &snapshot.Site{PUE: unit.RatioOf(1 + r.Float64()), Currency: []string{"", "EUR"}[r.IntN(2)]}
+		if r.IntN(2) == 0 {
+			s.Site.Grid.Zone, s.Site.Grid.Known = "FR", r.IntN(2) == 0
+		}
+	}
+	footprint := func() (f snapshot.Footprint) {
+		if s.Site != nil {
+			for p := range f.CO2e {
+				f.CO2e[p] = unit.Mass(amount())
+			}
+			f.Cost = unit.Money(amount())
+		}
+		return f
+	}
 	some := func(owner func(n string) workload.Owner) (list []snapshot.Account) {
 		for i := range r.IntN(5) {
 			a := account(owner(strconv.Itoa(i)+string([]byte{byte(r.IntN(256)), byte(r.IntN(256))})), 0, 0)
@@ -168,6 +238,7 @@ func Random(r *rand.Rand) *snapshot.Snapshot {
 			}
 			a.Total = a.Delta
 			a.Total[energy.CPU][energy.Dynamic] += amount()
+			a.Footprint = footprint()
 			if a.Ended = r.IntN(4) == 0; a.Ended {
 				a.Delta = snapshot.Ledger{}
 			}
@@ -194,10 +265,13 @@ func Random(r *rand.Rand) *snapshot.Snapshot {
 		for c := range energy.GPU {
 			s.System[a].Delta[c][r.IntN(int(energy.Parts))] = amount()
 		}
-		s.System[a].Total = s.System[a].Delta
+		s.System[a].Total, s.System[a].Footprint = s.System[a].Delta, footprint()
 	}
 	for k := range s.Retired {
 		s.Retired[k][energy.CPU] = amount()
+		if workload.Kind(k) != workload.SystemOwner { // nothing of theirs retires
+			s.RetiredCO2e[k] = footprint().CO2e
+		}
 	}
 	for i := range s.Pods { // some have names, and views have other figures
 		if p := &s.Pods[i]; r.IntN(2) == 0 {

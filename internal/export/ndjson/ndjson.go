@@ -22,7 +22,7 @@ const Schema = "noether.snapshot/v1"
 
 // Append appends s as one line, newline included.
 func Append(dst []byte, s *snapshot.Snapshot) []byte {
-	l := line{b: append(dst, '{'), s: s, shape: export.ShapeOf(s)}
+	l := line{b: append(dst, '{'), s: s, shape: export.ShapeOf(s), emitted: export.Emitted(s)}
 	l.text("schema", Schema)
 	l.integer("seq", s.Seq)
 	l.time("time", s.Time)
@@ -33,6 +33,8 @@ func Append(dst []byte, s *snapshot.Snapshot) []byte {
 	l.text("policy", s.Self.Policy)
 	l.cpu()
 	l.node()
+	l.site()
+	l.footprint(&s.Footprint, &s.FootprintDelta, true, true)
 	l.bands()
 	l.zones()
 	l.sensors()
@@ -43,6 +45,7 @@ func Append(dst []byte, s *snapshot.Snapshot) []byte {
 	l.accounts("units", s.Units, workload.UnitOwner)
 	l.system()
 	l.retired()
+	l.retiredCO2e()
 	l.views("namespaces", s.Namespaces)
 	l.views("workloads", s.Workloads)
 	l.processes()
@@ -54,9 +57,10 @@ func Append(dst []byte, s *snapshot.Snapshot) []byte {
 
 // line is the line under way.
 type line struct {
-	b     []byte
-	s     *snapshot.Snapshot
-	shape export.Shape
+	b       []byte
+	s       *snapshot.Snapshot
+	shape   export.Shape
+	emitted [snapshot.Phases]bool
 }
 
 func (l *line) cpu() {
@@ -161,6 +165,10 @@ func (l *line) accounts(name string, list []snapshot.Account, kind workload.Kind
 		l.ended(a.Ended)
 		l.seconds("cpu_seconds_total", a.CPUTotal)
 		l.seconds("cpu_seconds", a.CPUDelta)
+		l.footprint(&a.Footprint, &a.FootprintDelta, !a.Ended, kind == workload.PodOwner)
+		if a.EmbodiedByUse && l.emitted[snapshot.Embodied] {
+			l.truth("embodied_by_use", true)
+		}
 		l.key("energy")
 		l.open('[')
 		for c := range a.Total {
@@ -209,6 +217,7 @@ func (l *line) system() {
 		a := &l.s.System[i]
 		l.open('{')
 		l.word("account", workload.SystemAccount(i).String())
+		l.footprint(&a.Footprint, &a.FootprintDelta, true, false)
 		l.key("energy")
 		l.open('[')
 		for c := range a.Total {
@@ -250,6 +259,93 @@ func (l *line) retired() {
 	l.close(']')
 }
 
+func (l *line) retiredCO2e() {
+	if l.emitted == [snapshot.Phases]bool{} {
+		return
+	}
+	l.key("retired_co2e")
+	l.open('[')
+	for k := range l.s.RetiredCO2e {
+		for p, m := range l.s.RetiredCO2e[k] {
+			if m == 0 {
+				continue
+			}
+			l.open('{')
+			l.word("kind", workload.Kind(k).String())
+			l.word("phase", snapshot.Phase(p).String())
+			l.decimal("grams", int64(m), 9)
+			l.close('}')
+		}
+	}
+	l.close(']')
+}
+
+// site writes what was known about electricity and hardware.
+func (l *line) site() {
+	site := l.s.Site
+	if site == nil {
+		return
+	}
+	g, h := &site.Grid, &site.Hardware
+	l.key("site")
+	l.open('{')
+	l.text("grid_zone", g.Zone)
+	if g.Known {
+		l.decimal("grams_per_kwh", int64(g.Intensity), 6)
+		l.text("provider", g.Provider)
+		l.text("signal", g.Signal)
+		l.text("factor", g.Factor)
+		l.truth("estimated", g.Estimated)
+		l.time("updated", g.Updated)
+	}
+	l.decimal("pue", int64(max(site.PUE, unit.One)), 6)
+	l.text("pue_source", site.PUEFrom)
+	l.text("currency", site.Currency)
+	if site.Priced {
+		l.decimal("price_per_kwh", int64(site.Price), 9)
+	}
+	if h.Known() {
+		l.decimal("hardware_grams", int64(h.Total()), 9)
+		l.seconds("hardware_lifetime_seconds", h.Lifetime)
+		l.text("hardware_source", h.Source)
+		l.truth("hardware_estimated", h.Estimated)
+	}
+	l.joules("unknown_joules_total", l.s.NoIntensity)
+	l.decimal("revision_grams", int64(l.s.Revision), 9)
+	l.close('}')
+}
+
+// footprint writes what was emitted and, where it is counted, paid: since the
+// start and, if there is a figure of it, in this tick.
+func (l *line) footprint(total, delta *snapshot.Footprint, present, pays bool) {
+	pays = pays && export.Paid(l.s)
+	if !pays && l.emitted == [snapshot.Phases]bool{} {
+		return
+	}
+	l.key("footprint")
+	l.open('{')
+	for p, names := range [snapshot.Phases][2]string{
+		snapshot.Operational: {"operational_grams_total", "operational_grams"},
+		snapshot.Embodied:    {"embodied_grams_total", "embodied_grams"},
+	} {
+		if l.emitted[p] {
+			l.amounts(names[0], int64(total.CO2e[p]), names[1], int64(delta.CO2e[p]), present)
+		}
+	}
+	if pays {
+		l.amounts("cost_total", int64(total.Cost), "cost", int64(delta.Cost), present)
+		l.amounts("credit_total", int64(total.Credit), "credit", int64(delta.Credit), present)
+	}
+	l.close('}')
+}
+
+func (l *line) amounts(name string, total int64, deltaName string, delta int64, present bool) {
+	l.decimal(name, total, 9)
+	if present && l.s.Elapsed > 0 {
+		l.decimal(deltaName, delta, 9)
+	}
+}
+
 // views writes what is the same energy again, by what pods have in common.
 func (l *line) views(name string, list []snapshot.View) {
 	if len(list) == 0 {
@@ -263,6 +359,7 @@ func (l *line) views(name string, list []snapshot.View) {
 		l.text("namespace", v.Namespace)
 		l.text("workload_kind", v.WorkloadKind)
 		l.text("workload", v.Workload)
+		l.footprint(&v.Footprint, &v.FootprintDelta, true, true)
 		l.key("energy")
 		l.open('[')
 		for c := range v.Total {
@@ -312,8 +409,7 @@ func (l *line) names() {
 		n := &l.s.Names[i]
 		l.open('{')
 		l.text("source", n.Source)
-		l.key("up")
-		l.b = strconv.AppendBool(l.b, n.Up)
+		l.truth("up", n.Up)
 		l.integer("known", uint64(max(n.Known, 0)))
 		l.integer("requests_total", n.Requests)
 		l.integer("received_bytes_total", n.Bytes)
@@ -362,6 +458,9 @@ func (l *line) self() {
 	l.seconds("tick_duration_seconds", me.TickDuration)
 	l.seconds("tick_cpu_seconds_total", me.TickCPU)
 	l.joules("imbalance_joules", me.Imbalance)
+	if l.s.Site != nil {
+		l.decimal("imbalance_co2e_grams", int64(me.ImbalanceCO2e), 9)
+	}
 	l.integer("exits_dropped_total", me.DroppedExits)
 	l.integer("ticks_missed_total", me.MissedTicks)
 	l.close('}')
@@ -380,8 +479,7 @@ func (l *line) energy(total, delta unit.Energy, present bool) {
 
 func (l *line) ended(ended bool) {
 	if ended {
-		l.key("ended")
-		l.b = append(l.b, "true"...)
+		l.truth("ended", true)
 	}
 }
 
@@ -430,15 +528,19 @@ func (l *line) integer(name string, n uint64) {
 	l.b = strconv.AppendUint(l.b, n, 10)
 }
 
-func (l *line) joules(name string, e unit.Energy) {
+func (l *line) truth(name string, value bool) {
 	l.key(name)
-	l.b = e.AppendJoules(l.b)
+	l.b = strconv.AppendBool(l.b, value)
 }
 
-func (l *line) seconds(name string, d time.Duration) {
+func (l *line) decimal(name string, n int64, places int) {
 	l.key(name)
-	l.b = unit.AppendDecimal(l.b, int64(d), 9)
+	l.b = unit.AppendDecimal(l.b, n, places)
 }
+
+func (l *line) joules(name string, e unit.Energy) { l.decimal(name, int64(e), 6) }
+
+func (l *line) seconds(name string, d time.Duration) { l.decimal(name, int64(d), 9) }
 
 func (l *line) time(name string, t time.Time) {
 	if t.IsZero() {

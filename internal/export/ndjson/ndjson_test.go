@@ -86,6 +86,37 @@ func sum(t *testing.T, v any, component string) (total unit.Energy) {
 	return total
 }
 
+func nanograms(t *testing.T, v any) unit.Mass {
+	t.Helper()
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0
+	}
+	m, err := balance.Nanograms(n.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// grams returns what v says it emitted in a phase.
+func grams(t *testing.T, v map[string]any, phase string) unit.Mass {
+	t.Helper()
+	f, _ := v["footprint"].(map[string]any)
+	return nanograms(t, f[phase+"_grams_total"])
+}
+
+func TestWithoutASiteThereIsNoCarbon(t *testing.T) {
+	s := exporttest.Snapshot()
+	s.Site = nil
+	line := string(Append(nil, s))
+	for _, word := range []string{"grams", "footprint", "cost", "site", "embodied"} {
+		if strings.Contains(line, word) {
+			t.Errorf("%q is there", word)
+		}
+	}
+}
+
 func TestEveryLineIsJSONAndBalances(t *testing.T) {
 	snaps := []*snapshot.Snapshot{exporttest.Snapshot(), exporttest.Large(10), {}}
 	for seed := range uint64(200) {
@@ -100,6 +131,25 @@ func TestEveryLineIsJSONAndBalances(t *testing.T) {
 			}
 			if node := sum(t, v["node"], c); node != owners {
 				t.Errorf("snapshot %d: %s of the machine %d µJ, of its accounts %d µJ", i, c, node, owners)
+			}
+		}
+		for _, phase := range []string{"operational", "embodied"} {
+			var owners unit.Mass
+			for _, list := range []string{"pods", "containers", "vms", "sessions", "units", "system"} {
+				for _, e := range v[list].([]any) {
+					if a := e.(map[string]any); a["pod_uid"] == nil || a["container_id"] == nil {
+						owners += grams(t, a, phase)
+					}
+				}
+			}
+			retired, _ := v["retired_co2e"].([]any)
+			for _, e := range retired {
+				if r := e.(map[string]any); r["phase"] == phase {
+					owners += nanograms(t, r["grams"])
+				}
+			}
+			if node := grams(t, v, phase); node != owners {
+				t.Errorf("snapshot %d: %s of the machine %d ng, of its accounts %d ng", i, phase, node, owners)
 			}
 		}
 	}

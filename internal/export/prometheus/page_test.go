@@ -156,6 +156,15 @@ func TestEveryPageIsStrictAndBalances(t *testing.T) {
 			if got, want := books["cpu"].Node, s.Nodes[0].Total[0]+s.Nodes[0].Total[1]; got != want {
 				t.Fatalf("seed %d: the page says %d µJ, the snapshot %d", seed, got, want)
 			}
+			grams, _ := balance.ReadCO2e(page)
+			for p, emitted := range export.Emitted(s) {
+				switch phase := snapshot.Phase(p); {
+				case !emitted && grams[phase.String()] != nil:
+					t.Fatalf("seed %d: the page tells of %s grams", seed, phase)
+				case emitted && grams[phase.String()].Node != s.Footprint.CO2e[p]:
+					t.Fatalf("seed %d: the page says %d ng %s, the snapshot %d", seed, grams[phase.String()].Node, phase, s.Footprint.CO2e[p])
+				}
+			}
 		}
 	}
 	strict(t, pageOf(nil).Append(nil, OpenMetrics), OpenMetrics)
@@ -166,6 +175,11 @@ func TestAPageThatDoesNotBalanceIsCaught(t *testing.T) {
 	s.Units[0].Total[0][0]++
 	if err := balance.Check(pageOf(s).Append(nil, Text)); err == nil {
 		t.Error("a microjoule too many went unnoticed")
+	}
+	s = exporttest.Snapshot()
+	s.Units[0].Footprint.CO2e[snapshot.Embodied]++
+	if err := balance.Check(pageOf(s).Append(nil, Text)); err == nil {
+		t.Error("a nanogram too many went unnoticed")
 	}
 }
 

@@ -47,6 +47,7 @@ func Write(w io.Writer, s *snapshot.Snapshot, opt Options) error {
 	t := table{width: opt.Width}
 	t.title(s)
 	t.machine(s)
+	t.footprint(s)
 	t.workloads(s, opt.Top)
 	t.processes(s, opt.Top)
 	if _, err := io.WriteString(w, t.b.String()); err != nil {
@@ -109,6 +110,37 @@ func (t *table) machine(s *snapshot.Snapshot) {
 	case present > 1:
 		t.row("  machine", watts(sum)+" W")
 	}
+}
+
+// footprint writes what the tick emitted, and by what that was reckoned.
+func (t *table) footprint(s *snapshot.Snapshot) {
+	phases := export.Emitted(s)
+	if s.Elapsed <= 0 || phases == [snapshot.Phases]bool{} {
+		return
+	}
+	if g := &s.Site.Grid; phases[snapshot.Operational] && g.Known {
+		why := clean(g.Zone)
+		if g.Estimated {
+			why += ", estimated"
+		}
+		if s.Site.PUE > unit.One {
+			why += ", PUE " + strconv.FormatFloat(s.Site.PUE.Float(), 'f', -1, 64)
+		}
+		t.row("  CO2e at "+strconv.FormatFloat(g.Intensity.GramsPerKWh(), 'f', -1, 64)+" g/kWh ("+why+")", grams(s.FootprintDelta.CO2e[snapshot.Operational]))
+	} else if phases[snapshot.Operational] {
+		t.row("  CO2e: the grid's intensity is unknown", "")
+	}
+	if phases[snapshot.Embodied] {
+		t.row("  CO2e of the hardware", grams(s.FootprintDelta.CO2e[snapshot.Embodied]))
+	}
+}
+
+// grams returns m as a figure; what is too small to show is not shown as 0.
+func grams(m unit.Mass) string {
+	if m > 0 && m < unit.Gram/1000 {
+		return "<0.001 g"
+	}
+	return strconv.FormatFloat(m.Grams(), 'f', 3, 64) + " g"
 }
 
 func between(low, high unit.Power) string {
