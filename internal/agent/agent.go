@@ -29,6 +29,7 @@ type Options struct {
 	Config
 	Sensors  []sensor.Sensor
 	Verdicts []probe.Verdict // of all sensors that were tried, for the snapshot
+	Rest     Rest            // what no sensor sees; may be zero
 	Usage    usage.Source
 	Owners   Owners
 	Names    Names // may be nil: then nobody is asked what pods and containers are called
@@ -76,6 +77,7 @@ func New(o Options) (*Agent, error) {
 		meter: newMeter(o.Sensors, o.Log),
 		books: newBooks(o.Config, policy, o.Owners),
 	}
+	a.meter.rest = newRest(o.Rest, a.meter.comp, &a.usage, o.Log)
 	a.books.carbon.asked = o.Site != nil
 	return a, nil
 }

@@ -41,6 +41,7 @@ type meter struct {
 	failed   []error // of each zone, in the read at hand
 	deltas   []energy.ZoneDelta
 	amounts  []energy.Amount
+	rest     *rest // may be nil
 }
 
 func newMeter(sensors []sensor.Sensor, log *slog.Logger) *meter {
@@ -206,7 +207,7 @@ func (m *meter) take(now time.Duration) []energy.Amount {
 		z.Present, z.Delta = true, d.Energy
 		z.Total += d.Energy
 	}
-	m.amounts = m.comp.Compose(m.amounts[:0], m.deltas)
+	m.amounts = m.rest.add(m.comp.Compose(m.amounts[:0], m.deltas), now)
 	return m.amounts
 }
 
@@ -219,7 +220,7 @@ func benign(why energy.Reason) bool {
 func (m *meter) reset() { m.acc.Reset() }
 
 func (m *meter) close() error {
-	var errs []error
+	errs := []error{m.rest.close()}
 	for _, s := range slices.Backward(m.sensors) {
 		errs = append(errs, s.Close())
 	}

@@ -136,6 +136,28 @@ func (c *Composer) chooseMeters() {
 	}
 }
 
+// Metered tells whether a meter of the whole machine counts at present: what
+// the components leave of it is Other.
+func (c *Composer) Metered() bool {
+	for i := range c.meters {
+		if c.meters[i].counts.holds {
+			return true
+		}
+	}
+	return false
+}
+
+// WholeServer tells whether the energy of the CPU is an estimate that has the
+// rest of the server in it.
+func (c *Composer) WholeServer() bool {
+	for i := range c.groups {
+		if c.groups[i].domain == ModelCPU {
+			return true
+		}
+	}
+	return false
+}
+
 // Compose appends the energy of each component that has a datum in this tick
 // to dst. deltas has one entry for each zone.
 //

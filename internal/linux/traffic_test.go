@@ -73,7 +73,7 @@ func TestNetworkTraffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a test's
+	defer r.Close()
 	now := time.Duration(0)
 	step := func(what string, want uint64, lines ...string) {
 		t.Helper()
@@ -103,7 +103,7 @@ func TestDiskTraffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a test's
+	defer r.Close()
 	expect(t, "what was before", r, 0, 0)
 	d.disks(disk("sda", 101, 202) + disk("sda1", 500, 900) + disk("dm-0", 900, 900))
 	expect(t, "sectors of whole disks", r, time.Second, 3*512)
@@ -144,7 +144,7 @@ func TestTrafficAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a test's
+	defer r.Close()
 	now := time.Duration(0)
 	if n := testing.AllocsPerRun(100, func() {
 		now += time.Second
