@@ -54,6 +54,14 @@ type Provider interface {
 	Forecast(ctx context.Context, zone string, from, to time.Time) ([]Sample, error)
 }
 
+// Relay is a provider that passes on what others say.
+type Relay interface {
+	Provider
+	// Origin tells who said the newest sample of zone, and when they were
+	// asked; a zero time if it is built in. It is false before the first answer.
+	Origin(zone string) (provider string, updated time.Time, ok bool)
+}
+
 // The kinds of failure, for errors.Is.
 var (
 	ErrUnknownZone  = errors.New("the provider does not have this zone")

@@ -32,6 +32,7 @@ import (
 // Options say whom to ask and how.
 type Options struct {
 	Base      string            // address, with a path if the API has one; https unless the host is this machine
+	Plain     bool              // http will do for other hosts too: for what is public inside one's own network
 	Transport http.RoundTripper // a transport of its own with verified TLS and the environment's proxy if nil
 	Timeout   time.Duration     // of one request with its redirects and the whole answer, 10 s if 0
 	MaxBytes  int64             // of one answer, also when unpacked, 4 MiB if 0
@@ -57,7 +58,7 @@ const MaxRetryAfter = 24 * time.Hour
 
 // New returns a client. It opens no connection.
 func New(o Options) (*Client, error) {
-	base, err := CheckURL(o.Base)
+	base, err := parseURL(o.Base, o.Plain)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,9 @@ func New(o Options) (*Client, error) {
 
 // CheckURL parses the address of a server: https, or http on this machine.
 // Errors show no credentials.
-func CheckURL(s string) (*url.URL, error) {
+func CheckURL(s string) (*url.URL, error) { return parseURL(s, false) }
+
+func parseURL(s string, plain bool) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, errors.New("read the address of a server: it is no URL: write https://HOST") // the error would quote it
@@ -100,13 +103,16 @@ func CheckURL(s string) (*url.URL, error) {
 	switch {
 	case u.Hostname() == "":
 		return nil, errors.New("read the address of a server: it has no host: write https://HOST")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-		return nil, fmt.Errorf("read the address of %s: only https is safe (http is for this machine only): write https://%[1]s", u.Host)
+	case u.Scheme != "https" && (u.Scheme != "http" || !plain && !loopback(u.Hostname())):
+		return nil, fmt.Errorf("read the address of %s: only https is safe (http is for this machine): write https://%[1]s", u.Host)
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("read the address of %s: it has a query: give the address without it", u.Host)
 	}
 	return u, nil
 }
+
+// Loopback tells whether nothing that is sent to u leaves this machine.
+func Loopback(u *url.URL) bool { return loopback(u.Hostname()) }
 
 func loopback(host string) bool {
 	if host == "localhost" {

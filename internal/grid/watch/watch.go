@@ -260,8 +260,9 @@ func (w *Watch) askLatest(ctx context.Context, l *link) {
 	l.next = w.after(s, l.info.Step, now)
 }
 
-// after is when to ask again who gave s: when it ends, or if it has ended, a
-// quarter of its length from now, as the next one is late.
+// after is when to ask again who gave s: when it ends, or after a step if it
+// holds longer than that; if it has ended, a quarter of its length from now, as
+// the next one is late.
 func (w *Watch) after(s grid.Sample, step time.Duration, now time.Time) time.Time {
 	if step <= 0 {
 		step = s.To.Sub(s.From)
@@ -270,6 +271,9 @@ func (w *Watch) after(s grid.Sample, step time.Duration, now time.Time) time.Tim
 	next := s.To
 	if !next.After(now) {
 		next = now.Add(step / 4)
+	}
+	if once := now.Add(step); next.After(once) {
+		next = once
 	}
 	next = next.Add(w.jitter(step / 10))
 	if least := now.Add(shortest); next.Before(least) {
@@ -389,9 +393,14 @@ func (w *Watch) plausible(s grid.Sample) error {
 
 // samples takes over what can be believed and had begun at now.
 func (w *Watch) samples(in []grid.Sample, l *link, now time.Time) []Sample {
-	updated := w.wall()
+	name, updated := l.info.Name, w.wall()
 	if l.info.Step == 0 {
 		updated = time.Time{}
+	}
+	if relay, ok := l.provider.(grid.Relay); ok {
+		if by, at, ok := relay.Origin(w.zone); ok {
+			name, updated = by, at
+		}
 	}
 	out := make([]Sample, 0, min(len(in), most))
 	for _, s := range in {
@@ -399,7 +408,7 @@ func (w *Watch) samples(in []grid.Sample, l *link, now time.Time) []Sample {
 			break
 		}
 		if w.plausible(s) == nil && !s.From.After(now.Add(skew)) {
-			out = append(out, Sample{s.From, s.To, unit.IntensityOf(s.Intensity), s.Estimated, l.info.Name, updated})
+			out = append(out, Sample{s.From, s.To, unit.IntensityOf(s.Intensity), s.Estimated, name, updated})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Sample) int { return a.From.Compare(b.From) })

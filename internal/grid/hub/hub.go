@@ -1,0 +1,262 @@
+// Package hub reads carbon intensities from another Noether: the metrics page
+// of noether carbon exporter, which asks the providers once for all nodes of a
+// cluster. It passes on who said a value and whether it was estimated.
+//
+// It keeps no past, as a page of metrics has none, and refuses a page of
+// another factor or signal than it was told.
+package hub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"noether/internal/grid"
+	"noether/internal/grid/fetch"
+)
+
+const (
+	intensityFamily = "noether_grid_carbon_intensity_grams_per_kwh"
+	updatedFamily   = "noether_grid_carbon_intensity_updated_timestamp_seconds"
+	forecastFamily  = "noether_grid_forecast_grams_per_kwh"
+
+	// step is how often it makes sense to look: the page is near, and small.
+	step = 5 * time.Minute
+	// holds is how long what the page says is taken for true, so that one
+	// answer that comes late leaves no hole.
+	holds = 3 * step
+)
+
+// Options say where the hub is.
+type Options struct {
+	Base      string            // address of noether carbon exporter, without /metrics
+	Transport http.RoundTripper // fetch's own if nil
+	Now       func() time.Time  // time.Now if nil
+	Token     fetch.Secret      // bearer token, if the hub wants one
+	Factor    grid.Factor       // that the hub is to have; lifecycle if empty
+}
+
+// Provider reads the page of a hub. It is safe for concurrent use.
+type Provider struct {
+	client *fetch.Client
+	token  fetch.Secret
+	factor grid.Factor
+	now    func() time.Time
+
+	mu      sync.Mutex
+	origins map[string]origin // by zone, of the page that was read last
+}
+
+type origin struct {
+	provider string
+	updated  time.Time
+}
+
+var _ grid.Relay = (*Provider)(nil)
+
+// New returns the provider of a hub. It opens no connection. A hub may be asked
+// over http, as metrics in a cluster are, unless it wants a token.
+func New(o Options) (*Provider, error) {
+	base := strings.TrimSuffix(strings.TrimSuffix(o.Base, "/"), "/metrics")
+	client, err := fetch.New(fetch.Options{Base: base, Plain: true, Transport: o.Transport, Now: o.Now})
+	if err != nil {
+		return nil, fmt.Errorf("use a hub for the carbon intensity: %w", err)
+	}
+	if u, err := url.Parse(base); err == nil && u.Scheme == "http" && !fetch.Loopback(u) && !o.Token.IsZero() {
+		return nil, fmt.Errorf("use the hub %s for the carbon intensity: the token would travel in the clear: use https, or no token", u.Host)
+	}
+	p := &Provider{client: client, token: o.Token, factor: cmp.Or(o.Factor, grid.Lifecycle), now: o.Now}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	return p, nil
+}
+
+// Info implements grid.Provider.
+func (p *Provider) Info() grid.Info {
+	return grid.Info{Name: "hub", Signal: grid.Average, Factor: p.factor, Step: step}
+}
+
+// Origin tells who said what the page had of zone when it was read last.
+func (p *Provider) Origin(zone string) (provider string, updated time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o, ok := p.origins[zone]
+	return o.provider, o.updated, ok
+}
+
+// Latest returns what the page says, from now on.
+func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error) {
+	z, err := p.read(ctx, zone)
+	if err != nil {
+		return grid.Sample{}, err
+	}
+	if !z.known {
+		return grid.Sample{}, fmt.Errorf("ask %s for %s: the hub has the zone, but nobody has told it a value yet: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+	}
+	now := p.now().UTC()
+	return grid.Sample{From: now, To: now.Add(holds), Intensity: z.intensity, Estimated: z.estimated}, nil
+}
+
+// Intensity returns nothing but grid.ErrNoData: the page is of the present. No
+// request is sent.
+func (p *Provider) Intensity(_ context.Context, zone string, _, _ time.Time) ([]grid.Sample, error) {
+	return nil, fmt.Errorf("ask %s for the past of %s: a hub's page of metrics has the present only: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+}
+
+// Forecast returns what the page expects, an hour each.
+func (p *Provider) Forecast(ctx context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
+	z, err := p.read(ctx, zone)
+	if err != nil {
+		return nil, err
+	}
+	now := p.now().UTC()
+	var out []grid.Sample
+	for _, h := range z.forecast {
+		s := grid.Sample{From: now.Add(h.ahead), To: now.Add(h.ahead + time.Hour), Intensity: h.intensity, Estimated: h.estimated}
+		if s.To.After(from) && s.From.Before(to) {
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("ask %s for a forecast of %s: the hub has none: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+	}
+	return grid.Tidy(out)
+}
+
+func (p *Provider) read(ctx context.Context, zone string) (*onPage, error) {
+	header := http.Header{"Accept": {"text/plain; version=0.0.4"}}
+	if !p.token.IsZero() {
+		token, err := p.token.Read()
+		if err != nil {
+			return nil, fmt.Errorf("ask the hub %s: %w", p.client.URL(), err)
+		}
+		header.Set("Authorization", "Bearer "+token)
+	}
+	body, err := p.client.Get(ctx, "metrics", nil, header)
+	if err != nil {
+		return nil, err
+	}
+	zones, err := parse(body)
+	if err != nil {
+		return nil, fmt.Errorf("read the page of the hub %s: %w", p.client.URL(), err)
+	}
+	origins := make(map[string]origin, len(zones))
+	for name, z := range zones {
+		if z.known {
+			origins[name] = origin{z.provider, z.updated}
+		}
+	}
+	p.mu.Lock()
+	p.origins = origins
+	p.mu.Unlock()
+	z, ok := zones[zone]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("ask %s for %s: %w: it has %s; start noether carbon exporter with --zone %[2]s too", p.client.URL(), fetch.Quote(zone, 40), grid.ErrUnknownZone, names(zones))
+	case z.known && (z.factor != p.factor || z.signal != grid.Average):
+		return nil, fmt.Errorf("ask %s for %s: it has %s intensities with the factor %s, wanted are average ones with %s: set the same --grid.factor here and there", p.client.URL(), fetch.Quote(zone, 40), z.signal, z.factor, p.factor)
+	}
+	return z, nil
+}
+
+// names lists the first zones of a page.
+func names(zones map[string]*onPage) string {
+	all := make([]string, 0, len(zones))
+	for name := range zones {
+		all = append(all, fetch.Quote(name, 40))
+	}
+	slices.Sort(all)
+	const most = 8
+	if len(all) > most {
+		return strings.Join(all[:most], ", ") + fmt.Sprintf(" and %d more", len(all)-most)
+	}
+	return strings.Join(all, ", ")
+}
+
+// onPage is what a page says of a zone.
+type onPage struct {
+	known     bool
+	intensity float64
+	estimated bool
+	provider  string
+	signal    grid.Signal
+	factor    grid.Factor
+	updated   time.Time
+	forecast  []ahead
+}
+
+type ahead struct {
+	ahead     time.Duration
+	intensity float64
+	estimated bool
+}
+
+// parse reads the families of this package from a page of metrics. A page with
+// anything else on it is refused as a whole: who knows what is missing.
+func parse(page []byte) (map[string]*onPage, error) {
+	zones := map[string]*onPage{}
+	err := eachSeries(string(page), func(s series) error {
+		if s.name != intensityFamily && s.name != updatedFamily && s.name != forecastFamily {
+			return nil
+		}
+		zone := s.labels["grid_zone"]
+		if zones[zone] == nil {
+			zones[zone] = &onPage{}
+		}
+		return zones[zone].take(s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(zones) == 0 {
+		return nil, fmt.Errorf("it has no %s: is this the address of noether carbon exporter, and does it watch a zone? %w", intensityFamily, grid.ErrNoData)
+	}
+	for _, z := range zones {
+		slices.SortFunc(z.forecast, func(a, b ahead) int { return cmp.Compare(a.ahead, b.ahead) })
+	}
+	return zones, nil
+}
+
+func (z *onPage) take(s series) error {
+	family, labels, v := s.name, s.labels, s.value
+	estimated := labels["estimated"] == "true"
+	if family == updatedFamily {
+		if v > 0 && v < 1e11 {
+			z.updated = time.UnixMilli(int64(math.Round(v * 1000))).UTC()
+		}
+		return nil
+	}
+	if err := grid.Check(v); err != nil {
+		if family == forecastFamily {
+			return nil // it costs this hour only
+		}
+		return err
+	}
+	if family == forecastFamily {
+		h, err := time.ParseDuration(labels["horizon"])
+		if err != nil || h < 0 || h > 14*24*time.Hour {
+			return errors.New("a horizon is a time ahead, such as 3h")
+		}
+		z.forecast = append(z.forecast, ahead{h, v, estimated})
+		return nil
+	}
+	if z.known {
+		return errors.New("there are two: a hub has one for each zone")
+	}
+	if labels["provider"] == "" || len(labels["provider"]) > 100 {
+		return errors.New("it does not say who the provider is")
+	}
+	z.known, z.intensity, z.estimated = true, v, estimated
+	z.provider = labels["provider"]
+	z.signal, z.factor = grid.Signal(fetch.Quote(labels["signal"], 20)), grid.Factor(fetch.Quote(labels["factor"], 20))
+	return nil
+}
