@@ -37,7 +37,7 @@ type Config struct {
 	PrometheusURL string // for the queries of Grid, PUE and Price
 	PUE           string // see site.ParsePUE
 	Embodied      Embodied
-	Overhead      string // see ParseOverhead; may be empty
+	Overhead      string // see agent.ParseOverhead; may be empty
 	// NetworkKWhPerGB and DiskKWhPerGB are 0 where that energy is not counted.
 	NetworkKWhPerGB, DiskKWhPerGB float64
 	Price                         string // see site.ParsePrice; may be empty

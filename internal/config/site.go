@@ -3,17 +3,18 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"noether/internal/grid"
+	"noether/internal/agent"
+	"noether/internal/grid/fixed"
+	"noether/internal/grid/regions"
 	"noether/internal/promclient"
 	"noether/internal/site"
-	"noether/internal/unit"
+	"noether/internal/site/embodied"
 )
 
 // Grid says who tells the carbon intensity of electricity, and for where.
@@ -39,12 +40,12 @@ var providers = map[string]struct { //nolint:gochecknoglobals // a table that no
 	"neso":            {factor: "direct"},
 	"energy-charts":   {factor: "lifecycle"},
 	"rte":             {factor: "direct"},
-	"entsoe":          {factor: "lifecycle", token: true},
+	"entsoe":          {factor: "-", token: true},
 	"prometheus":      {factor: "-"},
 	"file":            {factor: "-"},
 	"fixed":           {factor: "-"},
 	"yearly":          {factor: "lifecycle"},
-	"hub":             {factor: "-"},
+	"hub":             {factor: "-", token: true},
 }
 
 // Link is one provider of the chain.
@@ -93,55 +94,24 @@ type Embodied struct {
 	Years    float64 // over which it is spread
 }
 
-// Value returns the kilograms as CO2e, and whether Kg says some.
-func (e *Embodied) Value() (unit.Mass, bool) {
-	v, err := strconv.ParseFloat(e.Kg, 64)
-	return unit.Mass(math.Round(v * float64(unit.Kilogram))), err == nil
-}
-
 // Lifetime returns Years as a duration, of 365 days each: the 35 040 hours of
 // four years that the SCI guide counts with.
 func (e *Embodied) Lifetime() time.Duration {
 	return time.Duration(e.Years * float64(365*24*time.Hour)).Round(time.Second)
 }
 
-// Overhead is what a server uses besides what sensors cover. At most one of
-// its fields is not 0.
-type Overhead struct {
-	Power unit.Power
-	Ratio unit.Ratio // of what the sensors say
-}
-
-// ParseOverhead reads 40W, 33% or 0.33; nothing is none.
-func ParseOverhead(s string) (Overhead, error) {
-	if s == "" {
-		return Overhead{}, nil
+// Rest returns what is counted although no sensor sees it. The settings were
+// found valid.
+func (c *Config) Rest() agent.Rest {
+	rest := agent.Rest{
+		NetworkPerGB: agent.EnergyPerGB(c.NetworkKWhPerGB),
+		DiskPerGB:    agent.EnergyPerGB(c.DiskKWhPerGB),
+		FS:           c.FS(),
 	}
-	form, most := errors.New("is neither watts nor a share: write it like 40W, 33% or 0.33"), 10.0
-	number, scale := s, 1.0
-	switch {
-	case strings.HasSuffix(s, "W"):
-		v, err := strconv.ParseFloat(strings.TrimSuffix(s, "W"), 64)
-		if err != nil {
-			return Overhead{}, form
-		}
-		if !(v >= 0 && v <= maxWatts) {
-			return Overhead{}, fmt.Errorf("is out of range: choose 0 to %d watts", maxWatts)
-		}
-		return Overhead{Power: unit.Power(math.Round(v * float64(unit.Watt)))}, nil
-	case strings.HasSuffix(s, "%"):
-		number, scale = strings.TrimSuffix(s, "%"), 100
+	if o, err := agent.ParseOverhead(c.Overhead); err == nil {
+		rest.Overhead = o
 	}
-	v, err := strconv.ParseFloat(number, 64)
-	switch {
-	case err != nil:
-		return Overhead{}, form
-	case !(v >= 0):
-		return Overhead{}, errors.New("is out of range: the rest of a server uses no less than nothing")
-	case v/scale > most:
-		return Overhead{}, fmt.Errorf("is out of range: a share of more than %.0f%% is none: did you mean %sW?", most*100, number)
-	}
-	return Overhead{Ratio: unit.RatioOf(v / scale)}, nil
+	return rest
 }
 
 // queries returns the settings for which a Prometheus is asked.
@@ -186,8 +156,8 @@ func siteSettings() []Setting {
 			func(c *Config) *string { return &c.Embodied.Instance }, checkInstance),
 		number("embodied.years", "YEARS", "time of use that the CO2e of making the machine is spread over", "6", 0.1, 30,
 			func(c *Config) *float64 { return &c.Embodied.Years }),
-		value("server-overhead", "WATTS|SHARE", "what the server uses besides what sensors cover (board, disks, fans, power supply), as 40W, or 33% or 0.33 of the rest; it is estimated", "40W",
-			func(c *Config) *string { return &c.Overhead }, func(s string) error { _, err := ParseOverhead(s); return err }),
+		value("server-overhead", "WATTS|SHARE", "what the server uses besides what sensors cover (board, disks, fans, power supply): 40W, or 33% or 0.33 of the rest, or with its bounds 25W-40W-60W; it is estimated", "40W",
+			func(c *Config) *string { return &c.Overhead }, func(s string) error { _, err := agent.ParseOverhead(s); return err }),
 		number("network.kwh-per-gb", "KWH", "energy of the network for each gigabyte sent or received; 0 leaves it out", "0.001", 0, 10,
 			func(c *Config) *float64 { return &c.NetworkKWhPerGB }),
 		number("disk.kwh-per-gb", "KWH", "energy of storage for each gigabyte read or written; 0 leaves it out", "0.0002", 0, 10,
@@ -322,10 +292,13 @@ func checkZone(s string) error {
 		return nil
 	}
 	if cloud, region, ok := strings.Cut(s, ":"); ok {
-		if err := oneOf("aws", "gcp", "azure")(cloud); err != nil || region == "" {
-			return errors.New("is no region of a cloud that is known: write aws:REGION, gcp:REGION or azure:REGION")
+		if err := checkWord(region); err != nil || region == "" {
+			return errors.New("has no region that can be one: write it like aws:eu-central-1")
 		}
-		return checkWord(region)
+		if _, err := regions.Zone(cloud, region); err != nil && !slices.Contains([]string{"aws", "gcp", "azure"}, cloud) {
+			return fmt.Errorf("is not known: %w", err)
+		}
+		return nil
 	}
 	if s == "" {
 		return errors.New("is empty: write a zone such as DE, or auto")
@@ -364,7 +337,7 @@ func checkProvider(s string) error {
 		if err != nil {
 			return errors.New("has fixed without grams per kWh: write it like fixed:380")
 		}
-		if err := grid.Check(v); err != nil {
+		if _, err := fixed.New(fixed.Options{Intensity: v}); err != nil {
 			return fmt.Errorf("is out of range: %w", err)
 		}
 	case name == "file":
@@ -386,7 +359,7 @@ func checkTokenFile(s string) error {
 		return nil
 	}
 	if p, ok := providers[name]; !ok || !p.token {
-		return fmt.Errorf("is for %q, which is no provider with a token: write NAME=FILE with electricitymaps, entsoe or watttime", clip(name))
+		return fmt.Errorf("is for %q, which is no provider with a token: write NAME=FILE with electricitymaps, entsoe, hub or watttime", clip(name))
 	}
 	return nil
 }
@@ -410,12 +383,11 @@ func checkKg(s string) error {
 	if s == "auto" || s == "off" {
 		return nil
 	}
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil {
+	if _, err := strconv.ParseFloat(s, 64); err != nil {
 		return errors.New("is neither auto nor off nor a number of kilograms: write it like 1200")
 	}
-	if !(v > 0 && v <= 1_000_000) {
-		return errors.New("is out of range: choose more than 0 and at most 1000000 kg, or off")
+	if _, err := embodied.ParseSetting(s); err != nil {
+		return errors.New("is out of range: choose 0.001 to 100000 kg, or off")
 	}
 	return nil
 }

@@ -10,32 +10,13 @@ import (
 	"noether/internal/unit"
 )
 
-func TestOverhead(t *testing.T) {
-	for s, want := range map[string]Overhead{
-		"":     {},
-		"40W":  {Power: 40 * unit.Watt},
-		"0.5W": {Power: unit.Watt / 2},
-		"33%":  {Ratio: 330_000},
-		"0.33": {Ratio: 330_000},
-		"0":    {},
-	} {
-		if got, err := ParseOverhead(s); got != want || err != nil {
-			t.Errorf("%q is %+v, %v; want %+v", s, got, err, want)
-		}
+func TestTheRestOfTheServer(t *testing.T) {
+	c, _, err := load(t, []string{"--server-overhead=40W", "--network.kwh-per-gb=0.001", "--root=/host"}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for s, want := range map[string]string{
-		"40":    "did you mean 40W?",
-		"-5W":   "out of range",
-		"-0.1":  "out of range",
-		"lots":  "write it like 40W, 33% or 0.33",
-		"W":     "write it like 40W, 33% or 0.33",
-		"NaN":   "out of range",
-		"NaNW":  "out of range",
-		"1e99%": "out of range",
-	} {
-		if got, err := ParseOverhead(s); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is %+v, %v; want %s", s, got, err, want)
-		}
+	if r := c.Rest(); r.Overhead.Power != 40*unit.Watt || r.NetworkPerGB != 3600*unit.Joule || r.DiskPerGB != 0 || r.FS.Proc != "/host/proc" {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -70,7 +51,7 @@ func TestZonesThatMayBe(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		"de": "did you mean DE?", "": "is empty", "DE\n": "letters, digits and dashes", "ibm:x": "aws:REGION", "aws:": "aws:REGION",
+		"de": "did you mean DE?", "": "is empty", "DE\n": "letters, digits and dashes", "ibm:x": `no provider is called "ibm"`, "aws:": "aws:eu-central-1", "aws:a b": "aws:eu-central-1",
 		"91,0": "52.5,13.4", "1,2,3": "52.5,13.4", "NaN,0": "52.5,13.4", `A"B`: "letters", strings.Repeat("A", 65): "letters",
 	} {
 		if err := checkZone(s); err == nil || !strings.Contains(err.Error(), want) {
@@ -79,12 +60,8 @@ func TestZonesThatMayBe(t *testing.T) {
 	}
 }
 
-func TestEmbodied(t *testing.T) {
-	e := Embodied{Kg: "1230.3", Years: 4}
-	if kg, ok := e.Value(); !ok || kg != 1_230_300*unit.Gram || e.Lifetime() != 35_040*time.Hour {
-		t.Errorf("%v %t over %v", kg, ok, e.Lifetime())
-	}
-	if _, ok := (&Embodied{Kg: "auto"}).Value(); ok {
-		t.Error("auto is a value")
+func TestFourYearsAreThoseOfTheSCIGuide(t *testing.T) {
+	if e := (Embodied{Years: 4}); e.Lifetime() != 35_040*time.Hour {
+		t.Error(e.Lifetime())
 	}
 }
