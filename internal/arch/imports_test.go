@@ -55,6 +55,7 @@ internal/carbon:             internal/unit
 # the grid
 internal/grid:               internal/unit
 internal/grid/...:           internal/unit internal/grid internal/grid/fetch internal/grid/regions internal/promclient
+internal/grid/file:          internal/grid internal/grid/regions internal/grid/yearly
 internal/grid/all:           internal/grid internal/grid/... internal/promclient
 internal/grid/watch:         internal/unit internal/grid
 internal/grid/configmap:     internal/grid k8s.io/apimachinery k8s.io/client-go

@@ -115,6 +115,7 @@ func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Tim
 		return nil, fmt.Errorf("ask ENTSO-E about %s to %s: that is more than a year: ask for less", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 	}
 	// Whole hours, in which any resolution fits.
+	begin := from
 	from, last := from.UTC().Truncate(time.Hour), to.UTC().Truncate(time.Hour).Add(time.Hour)
 	var all []grid.Sample
 	for ; from.Before(last); from = from.Add(chunk) {
@@ -131,10 +132,7 @@ func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Tim
 		}
 		all = append(all, samples...)
 	}
-	for len(all) > 0 && all[len(all)-1].From.After(to) {
-		all = all[:len(all)-1]
-	}
-	return all, nil
+	return grid.Clip(all, begin, to), nil
 }
 
 func (p *Provider) ask(ctx context.Context, code string, from, to time.Time) ([]grid.Sample, error) {

@@ -28,7 +28,7 @@ type Table struct {
 func (t *Table) Intensity(_ context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
 	all, ok := t.zones[zone]
 	if !ok {
-		return nil, fmt.Errorf("no values of zone %q; there are %s", zone, some(slices.Sorted(maps.Keys(t.zones))))
+		return nil, fmt.Errorf("no values of zone %q; there are %s: %w", zone, some(slices.Sorted(maps.Keys(t.zones))), grid.ErrUnknownZone)
 	}
 	first := sort.Search(len(all), func(i int) bool { return all[i].To.After(from) })
 	last := sort.Search(len(all), func(i int) bool { return all[i].From.After(to) })
@@ -53,12 +53,13 @@ type Point struct {
 	From      time.Time
 	To        time.Time // zero: until the zone's next point
 	Intensity float64   // gCO2e/kWh
+	Estimated bool
 }
 
 // Constant returns the point of an intensity that always holds.
 func Constant(zone string, intensity float64) Point {
 	// As far as times can be subtracted from each other.
-	return Point{zone, time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC), intensity}
+	return Point{Zone: zone, From: time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC), Intensity: intensity}
 }
 
 // New returns the table of points. A point without an end holds until the next
@@ -132,7 +133,7 @@ func hold(points []Point, step, maxAge time.Duration) ([]grid.Sample, error) {
 		if i+1 < len(points) && points[i+1].From.Before(end) {
 			end = points[i+1].From
 		}
-		out[i] = grid.Sample{From: p.From, To: end, Intensity: p.Intensity}
+		out[i] = grid.Sample{From: p.From, To: end, Intensity: p.Intensity, Estimated: p.Estimated}
 	}
 	return out, nil
 }
@@ -152,6 +153,7 @@ func after(t time.Time, step time.Duration) time.Time {
 type layout struct {
 	time, zone, value int
 	unit, variable    int // Ember's long format has many variables; -1 elsewhere
+	estimated         int // -1 if there is no such column
 }
 
 // Parse reads a table in CSV with a header. Known are
@@ -200,7 +202,7 @@ func Parse(r io.Reader, factor grid.Factor, maxAge time.Duration) (*Table, error
 }
 
 func find(header []string, factor grid.Factor) (layout, error) {
-	l := layout{-1, -1, -1, -1, -1}
+	l := layout{-1, -1, -1, -1, -1, -1}
 	names := make([]string, len(header))
 	for i, h := range header {
 		names[i] = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))
@@ -215,6 +217,7 @@ func find(header []string, factor grid.Factor) (layout, error) {
 	}
 	l.time = index("timestamp", "datetime (utc)", "datetime", "time", "year")
 	l.zone = index("zone", "zone id", "grid_zone", "iso 3 code", "country code", "code")
+	l.estimated = index("data estimated", "estimated")
 	if l.variable, l.unit = index("variable"), index("unit"); l.variable >= 0 && l.unit >= 0 {
 		l.value = index("value")
 	} else {
@@ -253,6 +256,7 @@ func (l layout) point(record []string) (p Point, ok bool, err error) {
 	}
 	p.From, p.To, err = ParseTime(record[l.time])
 	p.Zone = strings.Clone(p.Zone)
+	p.Estimated = l.estimated >= 0 && strings.EqualFold(strings.TrimSpace(record[l.estimated]), "true")
 	return p, err == nil, err
 }
 

@@ -14,7 +14,7 @@ func day(d, hour int) time.Time { return time.Date(2024, 1, d, hour, 0, 0, 0, ti
 
 const hourly = `Datetime (UTC),Country,Zone name,Zone id,Carbon intensity gCO₂eq/kWh (direct),Carbon intensity gCO₂eq/kWh (Life cycle),Carbon-free energy percentage (CFE%),Renewable energy percentage (RE%),Data source,Data estimated,Data estimation method
 2024-01-01 00:00:00,Germany,Germany,DE,250.5,300.25,60,55,entsoe.eu,false,
-2024-01-01 01:00:00,Germany,Germany,DE,251,310,60,55,entsoe.eu,false,
+2024-01-01 01:00:00,Germany,Germany,DE,251,310,60,55,entsoe.eu,true,TIME_SLICER_AVERAGE
 2024-01-01 02:00:00,Germany,Germany,DE,,,60,55,entsoe.eu,true,TIME_SLICER_AVERAGE
 2024-01-01 03:00:00,Germany,Germany,DE,252,320,60,55,entsoe.eu,false,
 2024-01-01 00:00:00,France,France,FR,20,50,95,30,entsoe.eu,false,
@@ -33,8 +33,8 @@ func TestParse(t *testing.T) {
 			"timestamp,zone,gCO2e/kWh\n2024-01-01T01:00:00+01:00,DE,300\n2024-01-01T00:30:00Z,DE,310\n", grid.Lifecycle, 0, "DE",
 			[]grid.Sample{{From: day(1, 0), To: day(1, 0).Add(30 * time.Minute), Intensity: 300}, {From: day(1, 0).Add(30 * time.Minute), To: day(1, 1), Intensity: 310}},
 		},
-		"Electricity Maps, hourly, with a hole": {hourly, grid.Lifecycle, 0, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 300.25}, {From: day(1, 1), To: day(1, 2), Intensity: 310}, {From: day(1, 3), To: day(1, 4), Intensity: 320}}},
-		"the hole bridged by max-age":           {hourly, grid.Direct, 90 * time.Minute, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 250.5}, {From: day(1, 1), To: day(1, 2).Add(30 * time.Minute), Intensity: 251}, {From: day(1, 3), To: day(1, 4).Add(30 * time.Minute), Intensity: 252}}},
+		"Electricity Maps, hourly, with a hole": {hourly, grid.Lifecycle, 0, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 300.25}, {From: day(1, 1), To: day(1, 2), Intensity: 310, Estimated: true}, {From: day(1, 3), To: day(1, 4), Intensity: 320}}},
+		"the hole bridged by max-age":           {hourly, grid.Direct, 90 * time.Minute, "DE", []grid.Sample{{From: day(1, 0), To: day(1, 1), Intensity: 250.5}, {From: day(1, 1), To: day(1, 2).Add(30 * time.Minute), Intensity: 251, Estimated: true}, {From: day(1, 3), To: day(1, 4).Add(30 * time.Minute), Intensity: 252}}},
 		"Electricity Maps, as before 2025":      {"\ufeffDatetime (UTC),Country,Zone Name,Zone Id,Carbon Intensity gCO₂eq/kWh (direct),Carbon Intensity gCO₂eq/kWh (LCA)\n2023-01-01 00:00:00,Belgium,Belgium,BE,100,150\n", grid.Lifecycle, 24 * time.Hour, "BE", []grid.Sample{{From: year(2023), To: year(2023).Add(24 * time.Hour), Intensity: 150}}},
 		"Ember":                                 {"Area,ISO 3 code,Year,Area type,Continent,Ember region,EU,OECD,G20,G7,ASEAN,Category,Subcategory,Variable,Unit,Value,YoY absolute change,YoY % change\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,342.1,,\nGermany,DEU,2024,Country,Europe,Europe,1,1,1,1,0,Electricity generation,Fuel,Coal,TWh,9999,,\nWorld,,2024,Region,,,,,,,,Power sector emissions,CO2 intensity,CO2 intensity,gCO2/kWh,470,,\n", grid.Lifecycle, 0, "DEU", []grid.Sample{{From: year(2024), To: year(2025), Intensity: 342.1}}},
 		"Our World in Data":                     {"Entity,Code,Year,Carbon intensity of electricity - gCO2/kWh\nFrance,FRA,2022,85\nFrance,FRA,2023,56\n", grid.Lifecycle, 0, "FRA", []grid.Sample{{From: year(2022), To: year(2023), Intensity: 85}, {From: year(2023), To: year(2024), Intensity: 56}}},

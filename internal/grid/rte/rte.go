@@ -124,7 +124,7 @@ func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Tim
 	if err != nil {
 		return nil, fmt.Errorf("read RTE's values of %s to %s: %w", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), err)
 	}
-	return slices.DeleteFunc(samples, func(s grid.Sample) bool { return !s.To.After(from) || s.From.After(to) }), nil
+	return grid.Clip(samples, from, to), nil
 }
 
 // Forecast returns ErrNoForecast.
