@@ -55,6 +55,8 @@ type Kit struct {
 	NoValues bool
 	// NoHistory is set if Intensity asks nobody.
 	NoHistory bool
+	// NoRetryAfter is set if a LimitedError never says how long.
+	NoRetryAfter bool
 	// Always has handlers of paths that behave in every row, such as a login.
 	Always map[string]http.HandlerFunc
 }
@@ -105,7 +107,8 @@ func methods(k Kit) map[string]method {
 type row struct {
 	handler  func(w http.ResponseWriter, r *http.Request)
 	want     error         // a kind of package grid, if one fits
-	limited  time.Duration // a LimitedError that asks for this
+	tooMany  bool          // a LimitedError
+	limited  time.Duration // one that asks for this
 	deadline time.Duration // of the call, where the server never ends
 	value    bool          // one absurd value: no error is needed if it costs that sample only
 	after    func(t *testing.T)
@@ -142,6 +145,9 @@ func (c row) run(t *testing.T, k Kit, call method) {
 	}
 	if c.want != nil && !errors.Is(err, c.want) {
 		t.Errorf("%v, want one that is %q", err, c.want)
+	}
+	if l, ok := errors.AsType[*grid.LimitedError](err); c.tooMany && !ok {
+		t.Errorf("%v, want a LimitedError, not %v", err, l)
 	}
 	if c.limited > 0 {
 		if l, ok := errors.AsType[*grid.LimitedError](err); !ok || l.RetryAfter != c.limited {
@@ -269,6 +275,11 @@ func rows(t *testing.T, k Kit) map[string]row {
 		"a redirect to itself": {handler: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.String(), http.StatusFound)
 		}},
+	}
+	if k.NoRetryAfter {
+		for _, name := range []string{"429", "429 with a date"} {
+			m[name] = row{handler: m[name].handler, tooMany: true}
+		}
 	}
 	if !k.NoValues {
 		for _, v := range []string{"-1", "-1e9", "1e9", "1e999", "NaN", "Infinity", "null", `"300"x`, `{}`} {
