@@ -69,6 +69,7 @@ func (s Source) files(ctx context.Context, arch, binary string) ([]image.File, e
 		{Path: "/etc/group", Mode: 0o644, Content: []byte(group)},
 		{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 		{Path: licenceDir + "/LICENSE", Mode: 0o644, From: filepath.Join(s.Dir, "LICENSE")},
+		{Path: licenceDir + "/NOTICE", Mode: 0o644, From: filepath.Join(s.Dir, "NOTICE")},
 	}
 	for _, l := range licences {
 		files = append(files, image.File{Path: licenceDir + "/third-party/" + l.Path, Mode: 0o644, Content: l.Content})

@@ -135,7 +135,7 @@ func TestAnotherCheckoutGivesTheSameBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum", "LICENSE"} {
+	for _, name := range []string{"go.mod", "go.sum", "LICENSE", "NOTICE"} {
 		b, err := os.ReadFile(filepath.Join(here.Dir, name))
 		if err != nil {
 			t.Fatal(err)

@@ -169,7 +169,7 @@ func TestLatest(t *testing.T) {
 				t.Errorf("%s is %q, want %q", name, q.Get(name), want)
 			}
 		}
-		fmt.Fprint(w, doc(series("in", "B04", "A01", "PT15M", "10:00", "10:30", 100, 200), series("in", "B19", "A01", "PT15M", "10:00", "10:30", 300, 200))) //nolint:errcheck // a test server
+		fmt.Fprint(w, doc(series("in", "B04", "A01", "PT15M", "10:00", "10:30", 100, 200), series("in", "B19", "A01", "PT15M", "10:00", "10:30", 300, 200)))
 	})
 	want := grid.Sample{From: at(10, 15), To: at(10, 30), Intensity: 250.5} // over an hour old, which is for the caller to judge
 	for _, zone := range []string{"DE", "aws:eu-central-1"} {
@@ -186,10 +186,10 @@ func TestIntensityAsksWeekByWeek(t *testing.T) {
 		q := r.URL.Query()
 		asked = append(asked, q.Get("periodStart")+" "+q.Get("periodEnd"))
 		if q.Get("periodStart") < "202608200000" {
-			fmt.Fprint(w, nothing) //nolint:errcheck // a test server
+			fmt.Fprint(w, nothing)
 			return
 		}
-		fmt.Fprint(w, doc(series("in", "B14", "A03", "PT60M", "00:00", "23:00", 1))) //nolint:errcheck // a test server
+		fmt.Fprint(w, doc(series("in", "B14", "A03", "PT60M", "00:00", "23:00", 1)))
 	})
 	got, err := p.Intensity(t.Context(), "FR", at(10, 20).AddDate(0, 0, -8), at(12, 0))
 	if err == nil {
@@ -210,7 +210,7 @@ func TestRefusals(t *testing.T) {
 	for status, want := range map[int]string{401: grid.ErrUnauthorized.Error(), 429: "asks to wait 10m0s", 503: "503"} {
 		p := provider(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
-			fmt.Fprint(w, nothing) //nolint:errcheck // a test server
+			fmt.Fprint(w, nothing)
 		})
 		_, err := p.Latest(t.Context(), "DE")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), gridtest.Token) {
@@ -220,7 +220,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
-	p := provider(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, nothing) }) //nolint:errcheck // a test server
+	p := provider(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, nothing) })
 	if _, err := p.Latest(t.Context(), "DE"); !errors.Is(err, grid.ErrNoData) || strings.Contains(err.Error(), gridtest.Token) {
 		t.Errorf("%v", err)
 	}

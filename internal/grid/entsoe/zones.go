@@ -8,6 +8,8 @@ import "strings"
 //
 // Great Britain is not among them: it has not reported since it left the
 // internal market. GB-NIR is, which trades with Ireland.
+//
+//nolint:misspell // codes are no words
 const zones = `
 AL 10YAL-KESH-----5
 AT 10YAT-APG------L

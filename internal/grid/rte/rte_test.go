@@ -24,7 +24,7 @@ func sample(hour, minute int, g float64) grid.Sample {
 func provider(t *testing.T, answer func(r *http.Request) string) *Provider {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Write([]byte(answer(r))) //nolint:errcheck // a test server
+		w.Write([]byte(answer(r)))
 	}))
 	t.Cleanup(server.Close)
 	p, err := New(Options{Base: server.URL})

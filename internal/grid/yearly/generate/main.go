@@ -112,7 +112,7 @@ func table(source []byte) (string, error) {
 		return "", err
 	}
 	alpha2 := map[string]string{}
-	for _, codes := range strings.Fields(iso) {
+	for codes := range strings.FieldsSeq(iso) {
 		alpha2[codes[:3]] = codes[3:]
 	}
 	letters := regexp.MustCompile(`^[A-Z]{3}$`) // not G20
