@@ -66,7 +66,7 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("prepare to ask Electricity Maps: it has no factor %q: choose lifecycle or direct", factor)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	client, err := fetch.New(fetch.Options{Base: cmp.Or(o.Base, base), Transport: o.Transport, Now: o.Now})
 	if err != nil {
@@ -123,8 +123,8 @@ func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Tim
 		end = begin
 	}
 	older, err := p.past(ctx, zone, from.Truncate(time.Hour), end)
-	if err != nil && !(end.Equal(begin) && errors.Is(err, grid.ErrUnauthorized)) { // not in the plan: unknown
-		return nil, err
+	if isBeside := end.Equal(begin); err != nil && (!isBeside || !errors.Is(err, grid.ErrUnauthorized)) {
+		return nil, err // but what is not in the plan stays unknown beside the last day
 	}
 	samples, err := grid.Tidy(append(older, day...))
 	if err != nil {

@@ -168,32 +168,43 @@ func TestIntensity(t *testing.T) {
 		err      error
 	}{
 		"the last hours": {
-			now.Add(-time.Hour), now, map[string]string{"history": history},
+			now.Add(-time.Hour), now,
+			map[string]string{"history": history},
 			[]grid.Sample{{From: at(21, 9), To: at(21, 10), Intensity: 210}, {From: at(21, 10), To: at(21, 11), Intensity: 220}},
-			[]string{"history?"}, nil,
+			[]string{"history?"},
+			nil,
 		},
 		"now": {now, now, map[string]string{"history": history}, []grid.Sample{{From: at(21, 10), To: at(21, 11), Intensity: 220}}, []string{"history?"}, nil},
 		"the future begins now": {
-			now, now.Add(9 * time.Hour), map[string]string{"history": history},
-			[]grid.Sample{{From: at(21, 10), To: at(21, 11), Intensity: 220}}, []string{"history?"}, nil,
+			now, now.Add(9 * time.Hour),
+			map[string]string{"history": history},
+			[]grid.Sample{{From: at(21, 10), To: at(21, 11), Intensity: 220}},
+			[]string{"history?"},
+			nil,
 		},
 		"the future": {now.Add(time.Hour), now.Add(9 * time.Hour), nil, nil, nil, nil},
 		"two days, where history wins": {
-			at(20, 10), at(21, 9), map[string]string{"history": history, "past-range": older},
+			at(20, 10), at(21, 9),
+			map[string]string{"history": history, "past-range": older},
 			[]grid.Sample{{From: at(20, 10), To: at(20, 11), Intensity: 195}, {From: at(20, 11), To: at(20, 12), Intensity: 200}, {From: at(21, 9), To: at(21, 10), Intensity: 210}},
-			[]string{"history?", "past-range?end=2026-08-20T11:00:00Z&start=2026-08-20T10:00:00Z"}, nil,
+			[]string{"history?", "past-range?end=2026-08-20T11:00:00Z&start=2026-08-20T10:00:00Z"},
+			nil,
 		},
 		"two days, with a plan of one": {
-			at(20, 9), at(21, 9), map[string]string{"history": history, "past-range": "403"},
+			at(20, 9), at(21, 9),
+			map[string]string{"history": history, "past-range": "403"},
 			[]grid.Sample{{From: at(20, 11), To: at(20, 12), Intensity: 200}, {From: at(21, 9), To: at(21, 10), Intensity: 210}},
-			[]string{"history?", "past-range?end=2026-08-20T11:00:00Z&start=2026-08-20T09:00:00Z"}, nil,
+			[]string{"history?", "past-range?end=2026-08-20T11:00:00Z&start=2026-08-20T09:00:00Z"},
+			nil,
 		},
 		"long ago, with a plan of one day": {at(1, 0), at(2, 0), map[string]string{"past-range": "403"}, nil, []string{"past-range?end=2026-08-02T01:00:00Z&start=2026-08-01T00:00:00Z"}, grid.ErrUnauthorized},
 		"too often":                        {at(20, 9), at(21, 9), map[string]string{"history": history, "past-range": "500"}, nil, []string{"history?", "past-range?end=2026-08-20T11:00:00Z&start=2026-08-20T09:00:00Z"}, &fetch.StatusError{}},
 		"three weeks": {
-			at(1, 0).Add(30 * time.Minute), at(20, 9).Add(30 * time.Minute), map[string]string{"past-range": older},
+			at(1, 0).Add(30 * time.Minute), at(20, 9).Add(30 * time.Minute),
+			map[string]string{"past-range": older},
 			[]grid.Sample{{From: at(20, 9), To: at(20, 10), Intensity: 190}},
-			[]string{"past-range?end=2026-08-11T00:00:00Z&start=2026-08-01T00:00:00Z", "past-range?end=2026-08-20T10:00:00Z&start=2026-08-11T00:00:00Z"}, nil,
+			[]string{"past-range?end=2026-08-11T00:00:00Z&start=2026-08-01T00:00:00Z", "past-range?end=2026-08-20T10:00:00Z&start=2026-08-11T00:00:00Z"},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

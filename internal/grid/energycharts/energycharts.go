@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("prepare to ask Energy-Charts: it counts emissions of the whole life cycle, not %q: choose the factor lifecycle, or another provider", o.Factor)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	client, err := fetch.New(fetch.Options{Base: cmp.Or(o.Base, base), Transport: o.Transport, Now: o.Now})
 	if err != nil {
@@ -87,9 +88,9 @@ func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error)
 	if len(samples) == 0 {
 		return grid.Sample{}, fmt.Errorf("zone %q: %w of the last %s", zone, grid.ErrNoData, lag)
 	}
-	for i := len(samples) - 1; i >= 0; i-- {
-		if !samples[i].Estimated {
-			return samples[i], nil
+	for _, s := range slices.Backward(samples) {
+		if !s.Estimated {
+			return s, nil
 		}
 	}
 	return samples[len(samples)-1], nil

@@ -3,10 +3,10 @@ package energycharts
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +26,7 @@ func at(hour, minute int) time.Time { return time.Date(2026, 8, 21, hour, minute
 func body(from time.Time, measured, expected []string) string {
 	var seconds []string
 	for i := range measured {
-		seconds = append(seconds, fmt.Sprint(from.Add(time.Duration(i)*step).Unix()))
+		seconds = append(seconds, strconv.FormatInt(from.Add(time.Duration(i)*step).Unix(), 10))
 	}
 	list := func(s []string) string { return "[" + strings.Join(s, ",") + "]" }
 	return `{"unix_seconds":` + list(seconds) + `,"co2eq":` + list(measured) + `,"co2eq_forecast":` + list(expected) + `,"deprecated":false}`

@@ -61,7 +61,7 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("prepare to ask NESO: it counts direct emissions, not %q: choose the factor direct, or another provider", o.Factor)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	client, err := fetch.New(fetch.Options{Base: cmp.Or(o.Base, base), Transport: o.Transport, Now: o.Now})
 	if err != nil {

@@ -36,7 +36,7 @@ func regional(periods ...string) string {
 }
 
 func TestHostile(t *testing.T) {
-	for zone, of := range map[string]func(...string) string{"GB": national, "GB-13": regional, "GB:SW1": regional} {
+	for zone, of := range map[string]func(...string) string{"GB": national, "GB:SW1": regional} {
 		t.Run(zone, func(t *testing.T) {
 			gridtest.Hostile(t, gridtest.Kit{
 				New: func(base string, _ fetch.Secret, now func() time.Time) (grid.Provider, error) {

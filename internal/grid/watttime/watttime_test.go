@@ -207,25 +207,32 @@ func TestIntensity(t *testing.T) {
 	}{
 		"the past": {at(10, 16), at(10, 22), says(past), nil, old, []string{"historical?end=2026-04-01T10:25:00Z&start=2026-04-01T10:15:00Z"}, nil},
 		"until now": {
-			at(10, 20), now, says(past), says(present), []grid.Sample{old[1], sample(at(10, 30), golden)},
-			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:20:00Z", "forecast?horizon_hours=0"}, nil,
+			at(10, 20), now, says(past), says(present),
+			[]grid.Sample{old[1], sample(at(10, 30), golden)},
+			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:20:00Z", "forecast?horizon_hours=0"},
+			nil,
 		},
 		"until now, which is published": {
-			at(10, 30), at(12, 0), says(present), nil, []grid.Sample{sample(at(10, 30), golden)},
-			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:30:00Z"}, nil,
+			at(10, 30), at(12, 0), says(present), nil,
+			[]grid.Sample{sample(at(10, 30), golden)},
+			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:30:00Z"},
+			nil,
 		},
 		"until now, which is not": {
 			at(10, 20), now, says(past), status(500), old[1:],
-			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:20:00Z", "forecast?horizon_hours=0"}, nil,
+			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:20:00Z", "forecast?horizon_hours=0"},
+			nil,
 		},
 		"nothing at all": {
 			now, now, says(body(now)), status(403), nil,
-			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:30:00Z", "forecast?horizon_hours=0"}, grid.ErrUnauthorized,
+			[]string{"historical?end=2026-04-01T10:35:00Z&start=2026-04-01T10:30:00Z", "forecast?horizon_hours=0"},
+			grid.ErrUnauthorized,
 		},
 		"the future": {at(12, 0), at(13, 0), nil, nil, nil, nil, nil},
 		"two months": {
 			now.AddDate(0, 0, -45), at(10, 12), says(past), nil, nil,
-			[]string{"historical?end=2026-03-17T10:30:00Z&start=2026-02-15T10:30:00Z", "historical?end=2026-04-01T10:15:00Z&start=2026-03-17T10:30:00Z"}, nil,
+			[]string{"historical?end=2026-03-17T10:30:00Z&start=2026-02-15T10:30:00Z", "historical?end=2026-04-01T10:15:00Z&start=2026-03-17T10:30:00Z"},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
