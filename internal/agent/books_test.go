@@ -629,6 +629,7 @@ func TestRandomWorld(t *testing.T) {
 
 func TestSteadyTickAllocatesNothing(t *testing.T) {
 	w := newWorld(t, Default())
+	w.around(germany())
 	amounts := []energy.Amount{{Component: energy.CPU, Energy: 100 * unit.Joule}}
 	tick := func() {
 		w.now += 5 * time.Second

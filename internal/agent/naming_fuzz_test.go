@@ -34,7 +34,8 @@ type player struct {
 	pods      map[string]*workload.PodFacts
 	versions  int
 	last      map[string]unit.Energy
-	unclaimed unit.Energy // what pods had used that retired without a name
+	unclaimed unit.Energy              // what pods had used that retired without a name
+	each      func(*snapshot.Snapshot) // called after each tick; may be nil
 }
 
 const scriptPods = 6
@@ -113,6 +114,9 @@ func (p *player) play() {
 			}
 		}
 		p.check(s)
+		if p.each != nil {
+			p.each(s)
+		}
 	}
 }
 
@@ -249,9 +253,13 @@ func TestSteadyTickWithNamesAllocatesNothing(t *testing.T) {
 			w.at(p)
 		}
 	}
+	site := germany()
+	w.around(site)
 	amounts := []energy.Amount{{Component: energy.CPU, Energy: 100 * unit.Joule}}
 	tick := func() {
 		w.now += 5 * time.Second
+		site.Revised++
+		w.books.carbon.from, w.books.carbon.to = w.books.carbon.to, time.Unix(0, 0).Add(w.now)
 		w.u.HasTasks = true
 		w.u.CPU = workload.CPUTime{Capacity: 20 * time.Second, Idle: 10 * time.Second}
 		for p, g := range w.group {

@@ -474,7 +474,7 @@ const docsHead = `# Metrics
 ` + "`/metrics`" + ` serves the Prometheus text format 0.0.4, and OpenMetrics 1.0.0 to those who ask for it, both compressed on request.
 A scrape shows the last completed tick: it starts no measurement, and any number of scrapers costs one rendering a tick.
 
-- Counters are in joules, exact to the microjoule, and start at 0 when the agent starts. Gauges in watts are means over the last tick.
+- Counters are in joules, exact to the microjoule, and in grams of CO2e, exact to the nanogram, and start at 0 when the agent starts. Gauges in watts are means over the last tick.
 - Every family carries ` + "`node`" + ` when the agent has a node name. A label that has no value is left out, which Prometheus treats alike.
 - What was not measured is absent, never 0: a component without a datum in a tick has no gauge, and its counters stand still. An owner that has ended has no gauge; its counters stay for a while. Owners have no series of a component whose energy has all been idle so far, such as memory by the model.
 - ` + "`component`" + ` is cpu, memory, gpu or other; components do not overlap. ` + "`part`" + ` is dynamic (caused by work) or idle. ` + "`quality`" + ` is measured, propagated or estimated.
@@ -499,6 +499,8 @@ On every page and for every component, to the microjoule:
 + Σ noether_system_joules_total
 + Σ noether_retired_joules
 ` + "```" + `
+
+So do grams: for each phase the same sum holds for ` + "`noether_…_co2e_grams_total`" + ` and ` + "`noether_retired_co2e_grams`" + `, to the nanogram.
 
 Containers with a ` + "`pod_uid`" + ` are inside their pod, processes inside whatever they run in, zones are raw meters, and namespaces and workloads are views of pods: none of them is added.
 Owners that ended leave the page after a while. Their totals then move to ` + "`noether_retired_joules`" + `, a gauge, so that ` + "`increase()`" + ` never counts them twice.
@@ -527,6 +529,20 @@ The agent therefore adds pods up itself: ` + "`noether_namespace_joules_total`" 
 - What a pod used before its name was known is added when the name comes. What never got a name is in neither.
 - A namespace or workload that is new while the agent runs, or gets its first name later than 10 seconds after the start, stands at 0 for its first minute and then takes up what it used, so that ` + "`increase()`" + ` sees all of it, if it is scraped at least once a minute.
 - A workload that comes back goes on where it stopped. Of the workloads without a pod, those that ended last stay, up to 2,000.
+
+## CO2e and cost
+
+Where a grid zone, a PUE, a price or the hardware is known, the agent turns each tick's energy into grams and money as it books it, with what was valid in that tick. So CO2e of a week is one query of one counter,
+` + "`increase(noether_namespace_co2e_grams_total[7d])`" + `, and not a product of two averages. Without a site, none of these families is there.
+
+- ` + "`phase=\"operational\"`" + ` is energy × PUE × carbon intensity of the grid. The PUE is in grams, in cost and in ` + "`noether_…_facility_watts`" + `, never in joules or watts. What the tick emitted is divided among accounts as its energy was, system accounts included.
+- ` + "`phase=\"embodied\"`" + ` is ` + "`noether_node_embodied_grams`" + ` spread evenly over ` + "`noether_node_embodied_lifetime_seconds`" + `, whether the machine works or not. The part of the CPU is shared by CPU requests, that of the memory by memory requests, that of GPUs by requested devices, and the rest half by CPU, half by memory. Requests above what can be reserved share all of it.
+  What requested nothing of a part (and everything, where requests are unknown) pays for the CPU time it used, out of what is unreserved; ` + "`noether_pod_embodied_estimated`" + ` is 1 for such pods. What is left is the system account ` + "`unreserved`" + `, or ` + "`idle`" + ` where requests are unknown.
+- Energy of ticks in which nobody knew the intensity is in no figure of grams: ` + "`noether_node_co2e_unknown_joules_total`" + ` counts it.
+- Counters never go back. When a provider corrects the last 48 hours, ` + "`noether_node_co2e_revision_grams`" + ` says by how much the machine's operational counter would be other; what is older stays as it was told last.
+- ` + "`noether_grid_carbon_intensity_grams_per_kwh`" + ` says who told the intensity and whether it is an estimate. When that changes, its series ends and another begins: aggregate it, ` + "`max without (provider, estimated) (…)`" + `. ` + "`noether_site_source_up`" + ` says how each source is doing.
+- A negative price is no negative cost: it counts in ` + "`noether_…_energy_credit_total`" + `, so that neither counter falls.
+- ` + "`noether_namespace_…`" + ` and ` + "`noether_workload_…`" + ` of grams and money behave as those of joules, see above.
 
 ## Queries
 
@@ -559,6 +575,18 @@ sum by (pod_uid) (rate(noether_pod_joules_total[5m]))
 # Joules per CPU second of each container (cAdvisor counts the same time as container_cpu_usage_seconds_total)
 sum by (namespace, pod, container) (rate(noether_container_joules_total{pod_uid!="", part="dynamic"}[5m]))
   / sum by (namespace, pod, container) (rate(noether_container_cpu_seconds_total{pod_uid!=""}[5m]))
+
+# Grams of CO2e of each namespace in a week, by what caused them
+sum by (namespace, phase) (increase(noether_namespace_co2e_grams_total[7d]))
+
+# Grams of CO2e of each workload in a day, hardware included
+sum by (namespace, workload_kind, workload) (increase(noether_workload_co2e_grams_total[1d]))
+
+# What each namespace cost in a week
+sum by (namespace, currency) (increase(noether_namespace_energy_cost_total[7d]) - increase(noether_namespace_energy_credit_total[7d]))
+
+# The part of the energy of a day that has no grams because nobody knew the intensity
+sum(increase(noether_node_co2e_unknown_joules_total[1d])) / sum(increase(noether_node_joules_total[1d]))
 
 # How much of the machine nobody reserved
 sum(rate(noether_system_joules_total{account="unreserved"}[5m])) / sum(rate(noether_node_joules_total[5m]))

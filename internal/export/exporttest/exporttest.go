@@ -123,8 +123,10 @@ func surround(s *snapshot.Snapshot) {
 			Zone: "DE", Known: true, Intensity: unit.IntensityOf(381.25), Provider: "electricitymaps", Signal: "average", Factor: "lifecycle",
 			Updated: time.Unix(1_700_000_000, 0).UTC(),
 			Forecast: []snapshot.Forecast{
-				{Horizon: time.Hour, Intensity: unit.IntensityOf(350)}, {Horizon: 90 * time.Minute, Intensity: 1},
-				{Horizon: 24 * time.Hour, Intensity: unit.IntensityOf(120.5)}, {Horizon: 25 * time.Hour, Intensity: 1},
+				{Horizon: time.Hour, Intensity: unit.IntensityOf(350)},
+				{Horizon: 90 * time.Minute, Intensity: 1},
+				{Horizon: 24 * time.Hour, Intensity: unit.IntensityOf(120.5)},
+				{Horizon: 25 * time.Hour, Intensity: 1},
 			},
 		},
 		PUE: unit.RatioOf(1.2), PUEFrom: "fixed", Price: unit.PriceOf(0.25), Priced: true, Currency: "EUR",
