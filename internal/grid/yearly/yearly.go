@@ -21,7 +21,8 @@ import (
 )
 
 // Year is what most figures are about. The package does not tell the year of
-// each; Ember's newest of some small countries are one to three years older.
+// each: it has the newest that Ember knows, which for many small countries is
+// 2022 or 2023 (data/output/average-intensities.json in the package's repository).
 const Year = 2024
 
 // Source names where the figures are from, for people.
