@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"sync"
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/plugin"
@@ -24,13 +25,19 @@ type rowFormula struct {
 	needs []schema.Field
 	// compute sets the outputs in a row that has what the formula needs.
 	compute func(row, config *value.Object, env *plugin.Env) error
+	// embodied is the method's name if it computes embodied carbon; see warnEmbodied.
+	embodied string
 }
 
 // method completes m, whose configuration is optional, with the formula.
 func (f rowFormula) method(m plugin.Method) plugin.Method {
 	m.Paths = olderPaths()
 	m.New = func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
+		var warned sync.Once
 		return plugin.NewFramed(env, d, m, plugin.Kernel{NoConfig: true, Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
+			if f.embodied != "" {
+				warnEmbodied(&warned, c, f.embodied, "carbon-embodied")
+			}
 			for i, row := range c.Rows {
 				var issues []schema.Issue
 				for _, need := range f.needs {

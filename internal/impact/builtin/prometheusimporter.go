@@ -27,6 +27,8 @@ func prometheusImporter() plugin.Method {
 			{Name: "timestamp", Unit: "RFC3339", Description: "start of the step", Time: plugin.None, Component: plugin.None},
 			{Name: "duration", Unit: "seconds", Description: "length of the step", Time: plugin.Sum, Component: plugin.None},
 			{Name: "energy", Unit: "kWh", Description: "energy used in the step", Time: plugin.Sum, Component: plugin.Sum},
+			{Name: "carbon-operational", Unit: "gCO2e", Description: "carbon of the electricity used in the step, if asked for", Time: plugin.Sum, Component: plugin.Sum},
+			{Name: "carbon-embodied", Unit: "gCO2e", Description: "share of the hardware's embodied carbon, if asked for", Time: plugin.Sum, Component: plugin.Sum},
 		},
 		Reaches: plugin.Network | plugin.Files,
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
@@ -69,7 +71,11 @@ func promFormula(config *value.Object, out string) (plugin.Formula, bool) {
 			kind = "gauge"
 		}
 	}
-	if out != own {
+	phase, carbon := strings.CutPrefix(out, "carbon-")
+	switch carbon = carbon && slices.ContainsFunc(config.Get("carbon").Items(), func(v value.Value) bool { return v.Str() == phase }); {
+	case carbon:
+		query, kind, energy = preset+", grams of CO2e that the agent booked ("+phase+")", "counter", false
+	case out != own:
 		found := false
 		for name, v := range config.Get("queries").Object().All() {
 			if q := v.Object(); cmp.Or(q.Get("output").Str(), name) == out {
@@ -92,8 +98,11 @@ func promFormula(config *value.Object, out string) (plugin.Formula, bool) {
 	default:
 		f.Text = "Σ over series and pairs of successive raw samples of the counter's rise within the step"
 	}
-	if energy {
+	switch {
+	case energy:
 		f.Text, f.Unit = f.Text+", in joules ÷ 3,600,000", "kWh"
+	case carbon:
+		f.Unit = "gCO2e"
 	}
 	return f, true
 }
@@ -359,6 +368,8 @@ const prometheusImporterDoc = `Appends one row per step, and per pod or whatever
 | kepler-legacy (to 0.9) | pod, container | ` + "`kepler_container_joules_total`" + `, dynamic and idle | the kernel and system processes, unless selected; the parts (package, dram, …) of the same energy |
 | scaphandre | pod, container, process, node | ` + "`scaph_process_power_consumption_microwatts`" + `; node: ` + "`scaph_host_energy_microjoules`" + ` | the host's energy beside processes, sockets and domains |
 | noether | pod, container, node | ` + "`noether_{pod,container,node}_joules_total`" + `, all components, dynamic and idle | zones |
+
+**Carbon.** ` + "`carbon: [operational, embodied]`" + ` with the preset noether reads, beside the energy of the same pods, containers or node, the grams that the agent booked with the intensity, the PUE and the hardware of each moment, as ` + "`carbon-operational`" + ` and ` + "`carbon-embodied`" + ` in gCO2e. Then leave out CarbonIntensity, SciO, SciM and SciEmbodied for these rows: they would count the same again.
 
 **Other values** come from ` + "`queries`" + `. A ` + "`counter`" + ` gives what it counted in the step, a ` + "`gauge`" + ` its mean, an ` + "`expression`" + ` its value at the end of the step; write ` + "`$__step`" + ` for the step. Their ` + "`labels`" + ` name the columns that they are joined on; without any, the value is of the whole service and stands in every row of the step: it is not to be added up over components.
 

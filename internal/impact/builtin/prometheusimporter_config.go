@@ -54,15 +54,17 @@ type promColumn struct{ label, column string }
 
 // promQuery is one query with everything that decides its answer.
 type promQuery struct {
-	name    string // for messages
-	kind    queryKind
-	query   string // selector or expression
-	family  string // name of the metric, for advice; may be empty
-	unit    promUnit
-	energy  bool // unit is one of energy or power
-	output  string
-	columns []promColumn
-	missing *float64 // value where there is none; nil: an error
+	name   string // for messages
+	kind   queryKind
+	query  string // selector or expression
+	family string // name of the metric, for advice; may be empty
+	// matchers are those of a preset's query.
+	matchers []promclient.Matcher
+	unit     promUnit
+	energy   bool // unit is one of energy or power
+	output   string
+	columns  []promColumn
+	missing  *float64 // value where there is none; nil: an error
 
 	fromZero bool     // a counter that begins inside the window began at 0
 	wraps    bool     // see meter.Rule
@@ -240,6 +242,7 @@ func promConfig() schema.Object {
 		{Name: "pod", Type: schema.Optional(names), Doc: "With a preset: only these pods, likewise."},
 		{Name: "container", Type: schema.Optional(names), Doc: "With a preset: only these containers, likewise."},
 		{Name: "workload", Type: schema.Optional(names), Doc: "With a preset: only pods of these Deployments, StatefulSets, DaemonSets, Jobs, …; by label where there is one, otherwise by the form of the pods' names."},
+		{Name: "carbon", Type: schema.Optional(schema.ArrayOf(schema.Enum("operational", "embodied"), 1)), Doc: "With the preset noether: also the grams that the agent booked, as `carbon-operational` and `carbon-embodied`."},
 		{Name: "queries", Type: schema.Optional(schema.Record(joined)), Doc: "Further queries by name whose values are joined to the rows."},
 	}
 	return schema.Object{Fields: append(fields, promQueryFields()...)}
@@ -315,6 +318,13 @@ func planImport(env *plugin.Env, config *value.Object, now time.Time) (*promPlan
 		return nil, err
 	}
 	p.queries = []promQuery{main}
+	for _, phase := range config.Get("carbon").Items() {
+		q, err := carbonQuery(phase.Str(), config, main)
+		if err != nil {
+			return nil, err
+		}
+		p.queries = append(p.queries, q)
+	}
 	for name, v := range config.Get("queries").Object().All() {
 		q, err := joinedQuery(name, v.Object(), main, time.Duration(p.grid.Step)*time.Millisecond)
 		if err != nil {

@@ -149,10 +149,25 @@ func presetQuery(name string, config *value.Object) (promQuery, error) {
 	if !config.Has("namespace") {
 		matchers = append(slices.Clip(matchers), p.outside...)
 	}
-	q.query = promclient.Selector(p.family, matchers...)
+	q.matchers, q.query = matchers, promclient.Selector(p.family, matchers...)
 	if name == "kepler" && level == "container" {
 		q.pods = promclient.Selector("kepler_pod_cpu_joules_total", pods...)
 	}
+	return q, nil
+}
+
+// carbonQuery makes the query of the grams of a phase that are booked beside
+// the energy of a preset's query.
+func carbonQuery(phase string, config *value.Object, main promQuery) (promQuery, error) {
+	if config.Get("preset").Str() != "noether" {
+		return promQuery{}, configError("carbon goes with the preset noether: nobody else counts grams; use CarbonIntensity, or queries.")
+	}
+	q := main
+	q.name, q.wanted = "carbon "+phase, nil
+	q.family = strings.Replace(main.family, "_joules_", "_co2e_grams_", 1)
+	q.query = promclient.Selector(q.family, append(slices.Clip(main.matchers), promclient.Matcher{Label: "phase", Op: "=", Value: phase})...)
+	q.unit, q.energy = promUnit{}, false
+	q.output = "carbon-" + phase
 	return q, nil
 }
 

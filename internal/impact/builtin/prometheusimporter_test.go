@@ -39,6 +39,7 @@ type fakeProm struct {
 	limit    int     // samples in an answer
 	up       float64 // when up begins
 	asked    []string
+	phases   bool // heed phase="…" too
 }
 
 func newFakeProm(t *testing.T, series map[string][]float64) *fakeProm {
@@ -108,6 +109,9 @@ func (f *fakeProm) answer(m []string, end float64, last bool) string {
 	for series, samples := range f.series {
 		name, labels, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
 		if m[1] != "" && name != m[1] {
+			continue
+		}
+		if _, phase, ok := strings.Cut(labels, "phase="); f.phases && ok && !strings.Contains(m[0], "phase="+phase) {
 			continue
 		}
 		metric := map[string]string{"__name__": name}

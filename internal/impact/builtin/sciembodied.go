@@ -2,6 +2,8 @@ package builtin
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"noether/internal/impact/fault"
 	"noether/internal/impact/plugin"
@@ -114,6 +116,7 @@ config:
 			}, out == name
 		},
 		New: func(env *plugin.Env, d *plugin.Declaration, m *plugin.Method) (plugin.Plugin, error) {
+			var warned sync.Once
 			return plugin.NewFramed(env, d, m, plugin.Kernel{
 				Arithmetic: true, Expressions: names, Numbers: names, NoConfig: true,
 				CheckConfig: func(config *value.Object) (*value.Object, error) {
@@ -128,6 +131,7 @@ config:
 				},
 				CheckRows: checkEmbodied,
 				Run: func(_ context.Context, c *plugin.Call) ([]*value.Object, error) {
+					warnEmbodied(&warned, c, "SciEmbodied", c.Config.Get("output-parameter").Str())
 					var in [rowCount]value.Field
 					for i := range in {
 						in[i].Name = embodiedInput.Fields[i].Name
@@ -139,6 +143,22 @@ config:
 			}), nil
 		},
 	}
+}
+
+// warnEmbodied says once that rows already have embodied carbon, which the
+// method computes once more: an importer's, which counts what the agent booked,
+// or an input's. Whoever adds the two up counts the hardware twice.
+func warnEmbodied(warned *sync.Once, c *plugin.Call, method, out string) {
+	if c.Env.Dialect == plugin.Reference() || !slices.ContainsFunc(c.Rows, func(row *value.Object) bool { return row.Get("carbon-embodied").IsNumber() }) {
+		return
+	}
+	warned.Do(func() {
+		if out == "carbon-embodied" {
+			c.Env.Warn("the rows already have carbon-embodied: %s puts its own estimate in its place; leave one of the two out", method)
+			return
+		}
+		c.Env.Warn("the rows already have carbon-embodied: %s adds %s, which is the same hardware once more; leave one of the two out", method, out)
+	})
 }
 
 // embodied returns the embodied carbon of one row in gCO2e.

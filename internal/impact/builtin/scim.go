@@ -28,6 +28,7 @@ func sciM() plugin.Method {
 			{Name: "vcpus-total", Type: resource},
 			{Name: "resources-total", Type: resource},
 		},
+		embodied: "SciM",
 		compute: func(row, _ *value.Object, _ *plugin.Env) error {
 			reserved, err := either(row, "vcpus-allocated", "resources-reserved")
 			if err != nil {
