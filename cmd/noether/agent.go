@@ -118,6 +118,10 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	around, err := openSite(p, cfg, nodeOf(cfg, namers), log, clock.Wall)
+	if err != nil {
+		return err
+	}
 	m, err := openMachine(ctx, cfg, log, clock)
 	if err != nil {
 		return err
@@ -131,9 +135,11 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 		Config:   cfg.Agent,
 		Sensors:  m.sensors,
 		Verdicts: m.verdicts,
+		Rest:     cfg.Rest(),
 		Usage:    m.usage,
 		Owners:   m.owners,
 		Names:    identity.Combine(namers...),
+		Site:     around,
 		Clock:    clock,
 		Log:      log,
 		OnTick:   out.Offer,
@@ -152,6 +158,8 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 
 	stopNames := runNames(context.WithoutCancel(ctx), log, namers)
 	defer func() { err = errors.Join(err, stopNames()) }()
+	stopSite := runSite(context.WithoutCancel(ctx), log, around)
+	defer stopSite()
 	ticking, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTicking()
 	ticked := make(chan error, 1)

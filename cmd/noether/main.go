@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -29,6 +30,9 @@ type process struct {
 	args, env      []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// transport carries what providers of carbon intensity are asked; nil is
+	// the network. Only tests have another.
+	transport http.RoundTripper
 }
 
 // exitError ends a command with a code of its own. Err may be nil when

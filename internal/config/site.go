@@ -387,7 +387,7 @@ func checkKg(s string) error {
 		return errors.New("is neither auto nor off nor a number of kilograms: write it like 1200")
 	}
 	if _, err := embodied.ParseSetting(s); err != nil {
-		return errors.New("is out of range: choose 0.001 to 100000 kg, or off")
+		return errors.New("is out of range: choose 0.001 to 1000000 kg, or off")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -335,17 +336,27 @@ func (s *Site) announce(ctx context.Context, k *known) {
 	if k.watch == nil {
 		s.o.Log.InfoContext(ctx, "the grid zone is not known: there are no grams of operational CO2e",
 			slog.String("reason", k.place.From), slog.String("remedy", Remedy))
+		if !s.o.Always {
+			return
+		}
 	} else {
 		st := k.watch.Latest()
 		names := make([]string, len(st.Sources))
 		for i := range st.Sources {
 			names[i] = st.Sources[i].Provider
 		}
-		s.o.Log.InfoContext(ctx, "grid zone", slog.String("grid_zone", k.place.Zone), slog.String("from", k.place.From),
-			slog.String("providers", strings.Join(names, ",")), slog.String("factor", string(st.Factor)))
+		attrs := []slog.Attr{
+			slog.String("grid_zone", k.place.Zone), slog.String("zone_from", k.place.From),
+			slog.String("providers", strings.Join(names, ",")), slog.String("factor", string(st.Factor)),
+		}
+		now := s.o.Now()
+		if v, ok := st.Between(now, now); ok {
+			attrs = append(attrs, slog.Float64("grams_per_kwh", v.Intensity.GramsPerKWh()), slog.String("provider", v.Provider), slog.Bool("estimated", v.Estimated))
+		}
+		s.o.Log.LogAttrs(ctx, slog.LevelInfo, "grid zone", attrs...)
 	}
 	if h := &k.hardware; h.Known() {
-		s.o.Log.InfoContext(ctx, "embodied emissions", slog.Float64("kg", h.Total().Grams()/1000), slog.String("source", h.Source),
+		s.o.Log.InfoContext(ctx, "embodied emissions", slog.Float64("kg", math.Round(h.Total().Grams())/1000), slog.String("source", h.Source),
 			slog.Bool("estimated", h.Estimated), slog.String("instance", cmp.Or(k.place.Instance, "unknown")))
 	}
 }
