@@ -67,7 +67,7 @@ func table() []row {
 		{name: electricitymaps.Name, token: "the key of an account", open: func(s Settings, _ string) (grid.Provider, error) {
 			return electricitymaps.New(electricitymaps.Options{Base: s.Base, Transport: s.Transport, Now: s.Now, Token: s.Tokens[electricitymaps.Name], Factor: s.Factor, Estimates: s.AllowEstimates})
 		}},
-		{name: watttime.Name, token: "USER:PASSWORD of an account", open: func(s Settings, _ string) (grid.Provider, error) {
+		{name: watttime.Name, token: "USER:PASSWORD of an account", resolves: true, open: func(s Settings, _ string) (grid.Provider, error) {
 			return watttime.New(watttime.Options{Base: s.Base, Transport: s.Transport, Now: s.Now, Token: s.Tokens[watttime.Name]})
 		}},
 		{name: neso.Name, resolves: true, only: "GB", open: func(s Settings, _ string) (grid.Provider, error) {

@@ -242,7 +242,10 @@ func rows(t *testing.T, k Kit) map[string]row {
 		}},
 		"a bomb of gzip": {handler: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
+			z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+			if err != nil {
+				panic(err)
+			}
 			flood(z, 16<<20) // four times what is read
 			z.Close() //nolint:errcheck // a test server
 		}},
