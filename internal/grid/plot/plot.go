@@ -175,9 +175,9 @@ func (p *plot) bars(dst []byte) []byte {
 		switch line {
 		case p.height - 1:
 			label = number(p.top)
-		case (p.height - 1) / 2:
-			if p.height%2 == 1 {
-				label = number(p.top * float64(line+1) / float64(p.height))
+		case p.height/2 - 1:
+			if p.height%2 == 0 {
+				label = number(p.top / 2)
 			}
 		}
 		dst = fmt.Appendf(dst, "%6s %s", label, p.pick("│", "|"))
