@@ -40,6 +40,7 @@ type footprints struct {
 
 	payers  []*account // all that paid for energy or hold hardware in this tick, system accounts last
 	weights []uint64   // of payers
+	users   []int32    // indexes of the payers that pay for use
 	grams   []unit.Mass
 	coins   []unit.Money
 }
@@ -113,12 +114,12 @@ func (b *books) operate(used unit.Energy) {
 		cost, credit := f.money.Of(used, site.PUE, site.Price)
 		f.delta.Cost, f.delta.Credit = cost, credit
 		f.coins = slices.Grow(f.coins[:0], len(f.payers))[:len(f.payers)]
-		if attribution.Divide(&b.divider, f.coins, cost, f.weights) {
+		if cost > 0 && attribution.Divide(&b.divider, f.coins, cost, f.weights) {
 			for i, a := range f.payers {
 				a.footDelta.Cost = f.coins[i]
 			}
 		}
-		if attribution.Divide(&b.divider, f.coins, credit, f.weights) {
+		if credit > 0 && attribution.Divide(&b.divider, f.coins, credit, f.weights) {
 			for i, a := range f.payers {
 				a.footDelta.Credit = f.coins[i]
 			}
@@ -162,78 +163,80 @@ func (b *books) embody(cpu *workload.CPUTime, elapsed time.Duration) {
 	}
 	pools := [hardwarePools]unit.Mass{byCPU: h.CPU + h.Rest - h.Rest/2, byMemory: h.Memory + h.Rest/2, byDevice: h.GPU}
 	for pool, te := range pools {
-		if cpu.Capacity > 0 {
-			b.byHolding(pool, cpu, rest)
-		} else {
-			clear(f.weights)
+		m := f.embodied[pool].Of(te, elapsed, h.Lifetime)
+		if m == 0 {
+			continue
 		}
-		f.share(&b.divider, snapshot.Embodied, f.embodied[pool].Of(te, elapsed, h.Lifetime), rest)
+		if clear(f.weights); cpu.Capacity > 0 {
+			b.byHolding(pool, cpu, rest)
+		}
+		f.share(&b.divider, snapshot.Embodied, m, rest)
 	}
 }
-
-// mostHeld bounds what one claim can hold: more is no request but nonsense.
-const mostHeld = 1 << 52
 
 // byHolding weighs each payer by what it holds of a pool: its request, or where
 // nothing of its pod requests any, what it uses of what is unreserved. Nobody
 // knows who uses graphics processors that are not requested.
 func (b *books) byHolding(pool int, cpu *workload.CPUTime, rest *account) {
 	f := &b.carbon
-	clear(f.weights)
-	elapsed := uint64(max(cpu.Elapsed, cpu.Capacity/time.Duration(max(cpu.Online, 1)), 1))
-	cpus := max(uint64(max(cpu.Online, 0))*elapsed, uint64(cpu.Capacity)) // in nanoseconds
-	if b.names.Allocatable.CPU > 0 {
-		cpus = max(milli(b.names.Allocatable.CPU, elapsed), 1)
+	elapsed := max(cpu.Elapsed, cpu.Capacity/time.Duration(max(cpu.Online, 1)))
+	micros := uint64(max(elapsed/time.Microsecond, 1))
+	cpus := holding(b.names.Allocatable, byCPU, micros)
+	if cpus == 0 {
+		cpus = uint64(max(time.Duration(cpu.Online)*elapsed, cpu.Capacity))
 	}
-	can := min(held(b.names.Allocatable, pool, elapsed), mostHeld)
+	can := holding(b.names.Allocatable, pool, micros)
 	requests := can > 0
 	if !requests && pool != byDevice {
 		can = cpus
 	}
 	claims := f.payers[:len(f.payers)-workload.SystemAccounts]
+	f.users = f.users[:0]
 	var reserved, used uint64
 	for i, a := range claims {
-		if requests && a.pod != nil && held(a.pod.holds, pool, elapsed) > 0 {
-			f.weights[i] = min(held(a.reserved, pool, elapsed), mostHeld)
+		if requests && a.pod != nil && holding(a.pod.holds, pool, 1) > 0 {
+			f.weights[i] = holding(a.reserved, pool, micros)
 			reserved += f.weights[i]
+		} else if a.cpuDelta > 0 && pool != byDevice {
+			f.users = append(f.users, int32(i))
 		}
 	}
 	can = max(can, reserved)
 	free := can - reserved
-	for i, a := range claims {
-		if pool != byDevice && (!requests || a.pod == nil || held(a.pod.holds, pool, elapsed) == 0) {
-			f.weights[i] = min(unit.MulDiv(uint64(max(a.cpuDelta, 0)), can, cpus), mostHeld)
-			used += f.weights[i]
+	for _, i := range f.users {
+		use := uint64(claims[i].cpuDelta)
+		if can != cpus {
+			use = min(unit.MulDiv(use, can, cpus), mostHeld)
 		}
+		f.weights[i] = use
+		used += use
 	}
 	if used > free {
-		for i, a := range claims {
-			if pool != byDevice && (!requests || a.pod == nil || held(a.pod.holds, pool, elapsed) == 0) {
-				f.weights[i] = unit.MulDiv(f.weights[i], free, used)
-			}
+		for _, i := range f.users {
+			f.weights[i] = unit.MulDiv(f.weights[i], free, used)
 		}
 		used = free
 	}
-	for i, a := range f.payers {
-		if a == rest {
-			f.weights[i] = free - used
-		}
-	}
+	f.weights[len(claims)+int(rest.owner.System)] = free - used
 }
 
-// held returns what r has of a pool: nanoseconds of a tick, bytes or devices.
-func held(r workload.Reserved, pool int, elapsed uint64) uint64 {
+// What a claim can hold is bounded: more is no request but nonsense.
+const (
+	mostHeld  = 1 << 50
+	mostCores = 1 << 24 // thousandths
+)
+
+// holding returns what r has of a pool, in nanoseconds of a tick, bytes or devices.
+func holding(r workload.Reserved, pool int, micros uint64) uint64 {
 	switch pool {
 	case byCPU:
-		return milli(r.CPU, elapsed)
+		return min(r.CPU, mostCores) * micros // a thousandth of a microsecond is a nanosecond
 	case byMemory:
-		return r.Memory
+		return min(r.Memory, mostHeld)
 	default:
-		return r.Devices
+		return min(r.Devices, mostHeld)
 	}
 }
-
-func milli(cores, elapsed uint64) uint64 { return unit.MulDiv(cores, elapsed, 1000) }
 
 // publish writes the machine's own figures.
 func (f *footprints) publish(s *snapshot.Snapshot) {

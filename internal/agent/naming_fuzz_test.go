@@ -238,9 +238,8 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// A tick of a node full of named pods allocates nothing, and neither does
-// asking for the names that are always missing.
-func TestSteadyTickWithNamesAllocatesNothing(t *testing.T) {
+// fullNode returns a tick of a node full of named pods, at a site or without.
+func fullNode(t testing.TB, site *snapshot.Site) (*world, func()) {
 	w := newWorld(t, Default())
 	w.names = asked(map[string]*workload.PodFacts{})
 	w.names.Allocatable = workload.Reserved{CPU: 64000}
@@ -253,12 +252,13 @@ func TestSteadyTickWithNamesAllocatesNothing(t *testing.T) {
 			w.at(p)
 		}
 	}
-	site := germany()
-	w.around(site)
+	if site != nil {
+		w.around(site)
+	}
+	w.books.carbon.to = time.Unix(0, 0)
 	amounts := []energy.Amount{{Component: energy.CPU, Energy: 100 * unit.Joule}}
 	tick := func() {
 		w.now += 5 * time.Second
-		site.Revised++
 		w.books.carbon.from, w.books.carbon.to = w.books.carbon.to, time.Unix(0, 0).Add(w.now)
 		w.u.HasTasks = true
 		w.u.CPU = workload.CPUTime{Capacity: 20 * time.Second, Idle: 10 * time.Second}
@@ -267,15 +267,43 @@ func TestSteadyTickWithNamesAllocatesNothing(t *testing.T) {
 		}
 		w.books.learn(w.names)
 		w.books.enter(&w.u, amounts, w.now)
-		if n := len(w.books.missing()); n != 300 {
-			t.Fatalf("%d are missing", n)
-		}
 		w.u.Reset()
 	}
 	for range 3 {
 		tick()
 	}
-	if n := testing.AllocsPerRun(50, tick); n != 0 {
+	return w, tick
+}
+
+// A tick of a node full of named pods allocates nothing, and neither does
+// asking for the names that are always missing.
+func TestSteadyTickWithNamesAllocatesNothing(t *testing.T) {
+	site := germany()
+	now := time.Unix(0, 0)
+	site.Past = []snapshot.Past{{From: now, To: now.Add(time.Hour), Intensity: unit.IntensityOf(299)}}
+	w, tick := fullNode(t, site)
+	if n := testing.AllocsPerRun(100, func() {
+		site.Revised++
+		tick()
+		if n := len(w.books.missing()); n != 300 {
+			t.Fatalf("%d are missing", n)
+		}
+	}); n != 0 {
 		t.Errorf("a steady tick allocates %v times", n)
+	}
+	if w.books.carbon.revision.Off() == 0 || w.books.podList[0].footDelta.CO2e[snapshot.Embodied] == 0 {
+		t.Error("nothing was revised or shared")
+	}
+}
+
+func BenchmarkTickOfPods(b *testing.B) {
+	for name, site := range map[string]*snapshot.Site{"joules": nil, "grams": germany()} {
+		b.Run(name, func(b *testing.B) {
+			_, tick := fullNode(b, site)
+			b.ReportAllocs()
+			for b.Loop() {
+				tick()
+			}
+		})
 	}
 }

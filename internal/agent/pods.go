@@ -23,6 +23,7 @@ type pod struct {
 	began   bool              // something of it has been seen running
 	live    bool              // something of it ran or could have run in the last tick that tells
 	holds   workload.Reserved // what it holds in this tick, while it is live or pending
+	asked   bool              // it has requested CPU and memory
 	claims  []string          // its keys in books.claimed
 	rows    [2]*row
 }
@@ -116,7 +117,9 @@ func (b *books) reserve(usageKnown bool) {
 		if p.facts != nil && b.names.Allocatable != held {
 			held = p.facts.Reserved
 		}
-		p.holds, p.byUse = held, held.CPU == 0 || held.Memory == 0
+		// A pod that has finished requests nothing any more: what it was stays.
+		p.asked = p.asked || held.CPU > 0 && held.Memory > 0
+		p.holds, p.byUse = held, !p.asked
 		b.reserveFor(p, held)
 	}
 }

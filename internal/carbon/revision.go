@@ -40,7 +40,8 @@ type spell struct {
 // Add notes that the site used e between two moments of the wall clock and
 // that booked was booked for it. Energy is taken to be spread evenly.
 func (r *Revision) Add(from, to time.Time, e unit.Energy, booked unit.Mass) {
-	start, end := from.UnixNano(), to.UnixNano()
+	end := to.UnixNano()
+	start := max(from.UnixNano(), end-buckets*int64(bucket))
 	left := max(end-start, 0)
 	for start < end {
 		number := start / int64(bucket)

@@ -134,7 +134,7 @@ type Account struct {
 	Footprint, FootprintDelta Footprint
 	// EmbodiedByUse is set for a pod that requested nothing of the CPU or nothing
 	// of the memory, or nobody knows: what it pays of that hardware is estimated
-	// by its CPU time. It is as it was last while the pod ran.
+	// by its CPU time. Once it has requested both it stays unset.
 	EmbodiedByUse bool
 	// Extra are the values of the labels the user chose for pods, in the order
 	// of his list; nil where none is known. Immutable.

@@ -110,5 +110,6 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: %+v, then %+v", line, s, again)
 		}
 		_, _ = Microjoules(s.Value)
+		_, _ = Nanograms(s.Value)
 	})
 }
