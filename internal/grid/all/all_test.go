@@ -110,7 +110,7 @@ func TestRegion(t *testing.T) {
 	asked := ""
 	server := gridtest.Server(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = r.URL.Query().Get("country")
-		io.WriteString(w, fmt.Sprintf(`{"unix_seconds":[%d],"co2eq":[300],"co2eq_forecast":[300]}`, now.Add(-5*time.Minute).Unix())) //nolint:errcheck // a test server
+		io.WriteString(w, fmt.Sprintf(`{"unix_seconds":[%d],"co2eq":[300],"co2eq_forecast":[300]}`, now.Add(-5*time.Minute).Unix()))
 	})
 	p, err := Open("energy-charts", Settings{Base: server.URL, Now: func() time.Time { return now }, Zone: "aws:eu-central-1"})
 	if err != nil {
@@ -134,7 +134,7 @@ func TestPrometheusCredentials(t *testing.T) {
 	seen := ""
 	server := gridtest.Server(t, func(w http.ResponseWriter, r *http.Request) {
 		seen = r.Header.Get("Authorization")
-		io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"300"]}]}}`) //nolint:errcheck // a test server
+		io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"300"]}]}}`)
 	})
 	p, err := Open("prometheus", Settings{PrometheusURL: server.URL, Query: "g", Prometheus: promclient.Credentials{Token: gridtest.Token}})
 	if err != nil {

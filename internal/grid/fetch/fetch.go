@@ -62,6 +62,9 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if base.Path == "" {
+		base.Path = "/"
+	}
 	c := &Client{
 		base:      base,
 		timeout:   cmp.Or(o.Timeout, 10*time.Second),
@@ -70,7 +73,7 @@ func New(o Options) (*Client, error) {
 		now:       o.Now,
 	}
 	if c.now == nil {
-		c.now = time.Now
+		c.now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	transport := o.Transport
 	if transport == nil {
@@ -189,7 +192,7 @@ func wrong(body []byte, err error) error {
 		return fmt.Errorf("the answer is not JSON: %s at byte %d", Quote(s.Error(), 80), s.Offset)
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("the answer is not of the shape that is documented: field %q is a %s", Quote(t.Field, 80), Quote(t.Value, 20))
+		return fmt.Errorf("the answer is not of the shape that is documented: the type of field %q is %s", Quote(t.Field, 80), Quote(t.Value, 20))
 	}
 	return fmt.Errorf("the answer cannot be read: %s", Quote(err.Error(), 100))
 }
@@ -236,7 +239,7 @@ func (c *Client) read(ctx context.Context, resp *http.Response) ([]byte, error) 
 	if resp.ContentLength > c.maxBytes {
 		return nil, c.tooLarge()
 	}
-	var from io.Reader = io.LimitReader(resp.Body, c.maxBytes+1)
+	from := io.LimitReader(resp.Body, c.maxBytes+1)
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 	case "gzip":

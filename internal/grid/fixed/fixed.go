@@ -5,6 +5,7 @@ package fixed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,7 +30,7 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("take a fixed carbon intensity: %w", err)
 	}
 	if o.Intensity == 0 {
-		return nil, fmt.Errorf("take a fixed carbon intensity: 0 gCO2e/kWh is no average of a grid: every plant takes something to build, so give its figure, such as 12")
+		return nil, errors.New("take a fixed carbon intensity: 0 gCO2e/kWh is no average of a grid: every plant takes something to build, so give its figure, such as 12")
 	}
 	// As far as times can be subtracted from each other.
 	from := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)

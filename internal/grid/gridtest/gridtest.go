@@ -237,17 +237,17 @@ func rows(t *testing.T, k Kit) map[string]row {
 		"an answer and garbage": {handler: func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, k.Answer(r, "300")+"\n}garbage<") //nolint:errcheck // a test server
 		}},
-		"a body without end": {handler: func(w http.ResponseWriter, r *http.Request) {
+		"a body without end": {handler: func(w http.ResponseWriter, _ *http.Request) {
 			flood(w, 1<<30)
 		}},
-		"a bomb of gzip": {handler: func(w http.ResponseWriter, r *http.Request) {
+		"a bomb of gzip": {handler: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			if err != nil {
 				panic(err)
 			}
 			flood(z, 16<<20) // four times what is read
-			z.Close() //nolint:errcheck // a test server
+			z.Close()        //nolint:errcheck // a test server
 		}},
 		"a slow drip": {deadline: 100 * time.Millisecond, handler: func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusOK)
@@ -256,10 +256,10 @@ func rows(t *testing.T, k Kit) map[string]row {
 					return
 				}
 				http.NewResponseController(w).Flush() //nolint:errcheck // a test server
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond)      //nolint:forbidigo // it is slow, not a test's clock
 			}
 		}},
-		"a connection that breaks": {handler: func(w http.ResponseWriter, r *http.Request) {
+		"a connection that breaks": {handler: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100000")
 			io.WriteString(w, "{") //nolint:errcheck // a test server
 			panic(http.ErrAbortHandler)

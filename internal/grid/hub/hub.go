@@ -75,7 +75,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{client: client, token: o.Token, factor: cmp.Or(o.Factor, grid.Lifecycle), now: o.Now}
 	if p.now == nil {
-		p.now = time.Now
+		p.now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	return p, nil
 }

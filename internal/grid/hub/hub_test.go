@@ -54,7 +54,7 @@ func serve(body string) http.HandlerFunc {
 			http.NotFound(w, r)
 			return
 		}
-		io.WriteString(w, body) //nolint:errcheck // a test server
+		io.WriteString(w, body)
 	}
 }
 

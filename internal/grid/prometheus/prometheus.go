@@ -57,7 +57,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{client: o.Client, query: o.Query, factor: cmp.Or(o.Factor, grid.Lifecycle), now: o.Now}
 	if p.now == nil {
-		p.now = time.Now
+		p.now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	return p, nil
 }

@@ -75,13 +75,13 @@ func TestQuery(t *testing.T) {
 			t.Errorf("asked for %s", got)
 		}
 		if r.URL.Path == "/api/v1/query" {
-			io.WriteString(w, vector(`{"metric":{},"value":[1,"321.5"]}`)) //nolint:errcheck // a test server
+			io.WriteString(w, vector(`{"metric":{},"value":[1,"321.5"]}`))
 			return
 		}
 		if got := r.FormValue("start") + " " + r.FormValue("end") + " " + r.FormValue("step"); got != "1787304600 1787308320 300" {
 			t.Errorf("asked for the range %s", got)
 		}
-		io.WriteString(w, matrix(`{"metric":{},"values":[[1787304600,"300"],[1787304900,"NaN"],[1787305200,"310"],[1787306100,"1e9"],[1787306400,"320"]]}`)) //nolint:errcheck // a test server
+		io.WriteString(w, matrix(`{"metric":{},"values":[[1787304600,"300"],[1787304900,"NaN"],[1787305200,"310"],[1787306100,"1e9"],[1787306400,"320"]]}`))
 	})
 	p := open(t, server.URL, query)
 	s, err := p.Latest(t.Context(), "US-CAL-CISO")
@@ -110,7 +110,7 @@ func TestLongRange(t *testing.T) {
 		if step := r.FormValue("step"); step != "2400" {
 			t.Errorf("a year is asked for in steps of %s s", step)
 		}
-		io.WriteString(w, matrix(fmt.Sprintf(`{"metric":{},"values":[[%d,"300"]]}`, at().Unix()))) //nolint:errcheck // a test server
+		io.WriteString(w, matrix(fmt.Sprintf(`{"metric":{},"values":[[%d,"300"]]}`, at().Unix())))
 	})
 	if _, err := open(t, server.URL, "x").Intensity(t.Context(), "DE", at().AddDate(-200, 0, 0).AddDate(199, 6, 0), at()); err != nil {
 		t.Error(err)
@@ -141,7 +141,7 @@ func TestSeveralSeries(t *testing.T) {
 		"not a vector": {`{"status":"success","data":{"resultType":"string","result":[1,"300"]}}`, "not one of Prometheus"},
 	} {
 		server := gridtest.Server(t, func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, c.answer) //nolint:errcheck // a test server
+			io.WriteString(w, c.answer)
 		})
 		if _, err := open(t, server.URL, "g").Latest(t.Context(), "DE"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

@@ -104,7 +104,7 @@ type link struct {
 func New(o Options) (*Watch, error) {
 	w := &Watch{zone: o.Zone, now: o.Now, rand: o.Rand, log: o.Log, active: -1, last: -1}
 	if w.now == nil {
-		w.now = time.Now
+		w.now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
 	if w.rand == nil {
 		w.rand = rand.Float64 // only spreads requests
@@ -169,7 +169,7 @@ func (w *Watch) Latest() *State { return w.state.Load() }
 // Run asks until ctx is done. It is called once.
 func (w *Watch) Run(ctx context.Context) error {
 	if w.noFloor != "" {
-		w.log.Info("no yearly average stands in if the providers of carbon intensity fail", "grid_zone", w.zone, "reason", w.noFloor)
+		w.log.InfoContext(ctx, "no yearly average stands in if the providers of carbon intensity fail", slog.String("grid_zone", w.zone), slog.String("reason", w.noFloor))
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -185,7 +185,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		}
 		now := w.wall()
 		w.publish(now)
-		w.tell(now)
+		w.tell(ctx, now)
 		timer.Reset(min(max(w.wake(now).Sub(now), time.Second), nap))
 	}
 }
@@ -478,7 +478,7 @@ func (w *Watch) wake(now time.Time) time.Time {
 }
 
 // tell logs where values come from, when that changes.
-func (w *Watch) tell(now time.Time) {
+func (w *Watch) tell(ctx context.Context, now time.Time) {
 	from, level := "none", slog.LevelWarn
 	v, known := w.Latest().Between(now, now)
 	switch {
@@ -498,9 +498,9 @@ func (w *Watch) tell(now time.Time) {
 	if from == w.said {
 		return
 	}
-	args := []any{"grid_zone", w.zone, "source", from, "before", w.said}
+	attrs := []slog.Attr{slog.String("grid_zone", w.zone), slog.String("source", from), slog.String("before", w.said)}
 	if known {
-		args = append(args, "grams_per_kwh", v.Intensity.GramsPerKWh())
+		attrs = append(attrs, slog.Float64("grams_per_kwh", v.Intensity.GramsPerKWh()))
 	}
 	var wrong []string
 	for i, l := range w.links {
@@ -512,10 +512,10 @@ func (w *Watch) tell(now time.Time) {
 		wrong = append(wrong, w.floor.status.Provider+": "+w.floor.err.Error())
 	}
 	if len(wrong) > 0 {
-		args = append(args, "error", strings.Join(wrong, "; "))
+		attrs = append(attrs, slog.String("error", strings.Join(wrong, "; ")))
 	}
 	w.said = from
-	w.log.Log(context.Background(), level, "carbon intensity has another source", args...)
+	w.log.LogAttrs(ctx, level, "carbon intensity has another source", attrs...)
 }
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
