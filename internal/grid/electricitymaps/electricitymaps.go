@@ -91,7 +91,11 @@ func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error)
 	}
 	samples, err := p.read(zone, answer{Zone: a.Zone}, []point{a.point})
 	if err == nil && len(samples) == 0 {
-		err = fmt.Errorf("zone %q: %w that may be used at %s (estimates are taken: %t)", zone, grid.ErrNoData, a.Datetime.UTC().Format(time.RFC3339), p.estimates)
+		why := "it is null"
+		if a.IsEstimated {
+			why = "it is estimated, and estimates are not taken: allow them, or add another provider"
+		}
+		err = fmt.Errorf("zone %q: %w of %s that may be used: %s", zone, grid.ErrNoData, a.Datetime.UTC().Format(time.RFC3339), why)
 	}
 	if err != nil {
 		return grid.Sample{}, err

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +37,7 @@ const (
 	// longest is what one request may span, so that the answer stays below half
 	// of what is read.
 	longest = 90 * 24 * time.Hour
-	// lag is how far back a newest measured value is looked for.
+	// lag is how far back a newest value is looked for.
 	lag = 24 * time.Hour
 )
 
@@ -76,8 +75,9 @@ func (p *Provider) Info() grid.Info {
 	return grid.Info{Name: Name, Signal: grid.Average, Factor: grid.Lifecycle, Step: step}
 }
 
-// Latest returns the newest measured value of the last day; if there is none,
-// what was expected of the present.
+// Latest returns the value of the present. Measured values come late, so it is
+// usually what was expected; where the service expects nothing it is the newest
+// value of the last day.
 func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error) {
 	now := p.now()
 	samples, err := p.ask(ctx, zone, now.Add(-lag), now)
@@ -87,11 +87,6 @@ func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error)
 	samples = grid.Clip(samples, now.Add(-lag), now)
 	if len(samples) == 0 {
 		return grid.Sample{}, fmt.Errorf("zone %q: %w of the last %s", zone, grid.ErrNoData, lag)
-	}
-	for _, s := range slices.Backward(samples) {
-		if !s.Estimated {
-			return s, nil
-		}
 	}
 	return samples[len(samples)-1], nil
 }

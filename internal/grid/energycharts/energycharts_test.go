@@ -85,20 +85,21 @@ func TestLatest(t *testing.T) {
 		want   grid.Sample
 		err    string
 	}{
-		"the last that was measured": {day, measured(at(8, 30), 310), ""},
-		"only expected":              {body(at(10, 15), []string{"null", "null", "null"}, []string{"280", "281", "282"}), expected(at(10, 30), 281), ""},
-		"measured to be 0":           {body(at(10, 15), []string{"0", "null"}, []string{"null", "3"}), measured(at(10, 15), 0), ""},
-		"a hole":                     {body(at(8, 15), []string{"null", "null"}, []string{"null", "null"}), grid.Sample{}, "the provider has no value of the last 24h"},
-		"too old":                    {body(at(8, 15).AddDate(0, 0, -2), []string{"300"}, []string{"null"}), grid.Sample{}, "the provider has no value of the last 24h"},
-		"no forecast at all":         {`{"unix_seconds":[1787308200,1787309100],"co2eq":[300.5,null]}`, measured(at(10, 30), 300.5), ""},
-		"hours":                      {`{"unix_seconds":[1787302800,1787306400],"co2eq":[300.5,290],"co2eq_forecast":[null,null]}`, grid.Sample{From: at(10, 0), To: at(11, 0), Intensity: 290}, ""},
-		"a time that is missing":     {`{"unix_seconds":[1787302800,1787303700,1787308200],"co2eq":[1,2,3]}`, measured(at(10, 30), 3), ""},
-		"lists of two lengths":       {`{"unix_seconds":[1787308200,1787309100],"co2eq":[300.5]}`, grid.Sample{}, "there are 1 values for 2 times"},
-		"times out of order":         {`{"unix_seconds":[1787309100,1787308200],"co2eq":[1,2]}`, grid.Sample{}, "the times are not in order"},
-		"a time twice":               {`{"unix_seconds":[1787308200,1787308200],"co2eq":[1,2]}`, grid.Sample{}, "the times are not in order"},
-		"milliseconds":               {`{"unix_seconds":[1787308200000],"co2eq":[1]}`, grid.Sample{}, "1787308200000 is no time in seconds"},
-		"times before time":          {`{"unix_seconds":[-1],"co2eq":[1]}`, grid.Sample{}, "-1 is no time in seconds"},
-		"no values":                  {`{"unix_seconds":[1787308200]}`, grid.Sample{}, "the list of times or of values is missing"},
+		"expected, as nothing was measured for two hours":    {day, expected(at(10, 30), 307), ""},
+		"the last that was measured, as nothing is expected": {body(at(8, 15), []string{"312.4", "310", "null"}, []string{"null", "null", "null"}), measured(at(8, 30), 310), ""},
+		"only expected":          {body(at(10, 15), []string{"null", "null", "null"}, []string{"280", "281", "282"}), expected(at(10, 30), 281), ""},
+		"measured to be 0":       {body(at(10, 30), []string{"0"}, []string{"3"}), measured(at(10, 30), 0), ""},
+		"a hole":                 {body(at(8, 15), []string{"null", "null"}, []string{"null", "null"}), grid.Sample{}, "the provider has no value of the last 24h"},
+		"too old":                {body(at(8, 15).AddDate(0, 0, -2), []string{"300"}, []string{"null"}), grid.Sample{}, "the provider has no value of the last 24h"},
+		"no forecast at all":     {`{"unix_seconds":[1787308200,1787309100],"co2eq":[300.5,null]}`, measured(at(10, 30), 300.5), ""},
+		"hours":                  {`{"unix_seconds":[1787302800,1787306400],"co2eq":[300.5,290],"co2eq_forecast":[null,null]}`, grid.Sample{From: at(10, 0), To: at(11, 0), Intensity: 290}, ""},
+		"a time that is missing": {`{"unix_seconds":[1787302800,1787303700,1787308200],"co2eq":[1,2,3]}`, measured(at(10, 30), 3), ""},
+		"lists of two lengths":   {`{"unix_seconds":[1787308200,1787309100],"co2eq":[300.5]}`, grid.Sample{}, "there are 1 values for 2 times"},
+		"times out of order":     {`{"unix_seconds":[1787309100,1787308200],"co2eq":[1,2]}`, grid.Sample{}, "the times are not in order"},
+		"a time twice":           {`{"unix_seconds":[1787308200,1787308200],"co2eq":[1,2]}`, grid.Sample{}, "the times are not in order"},
+		"milliseconds":           {`{"unix_seconds":[1787308200000],"co2eq":[1]}`, grid.Sample{}, "1787308200000 is no time in seconds"},
+		"times before time":      {`{"unix_seconds":[-1],"co2eq":[1]}`, grid.Sample{}, "-1 is no time in seconds"},
+		"no values":              {`{"unix_seconds":[1787308200]}`, grid.Sample{}, "the list of times or of values is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, asked := provider(t, 200, c.answer)
