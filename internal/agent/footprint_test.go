@@ -248,6 +248,31 @@ func TestHardwareIsSharedByRequests(t *testing.T) {
 	}
 }
 
+// A pod pays for the hardware it holds also in a tick without energy, and what
+// it is called says so; when it has finished it is still one that paid by request.
+func TestHardwareWithoutEnergy(t *testing.T) {
+	w := newWorld(t, Default())
+	w.around(germany())
+	f := facts("u1", "web-1", 1000, "c-u1", "nginx")
+	f.Reserved.Memory = 1 << 30
+	w.names = asked(map[string]*workload.PodFacts{"u1": f})
+	w.names.Allocatable = workload.Reserved{CPU: 4000, Memory: 8 << 30}
+	w.enter(0)
+	w.busyPod("u1")
+	s := w.enter(0)
+	want := [snapshot.Phases]unit.Mass{0, 500_000 + 375_000}
+	if got := s.Pods[0].FootprintDelta.CO2e; got != want || s.Namespaces[0].FootprintDelta.CO2e != want || s.Pods[0].EmbodiedByUse {
+		t.Errorf("the pod's is %v, its namespace's %v", got, s.Namespaces[0].FootprintDelta.CO2e)
+	}
+	done := *w.names
+	done.Pods = map[string]*workload.PodFacts{"u1": facts("u1", "web-1", 0, "c-u1", "nginx")}
+	w.names = &done
+	w.cgroup("/pod/u1", time.Millisecond)
+	if s = w.enter(0); s.Pods[0].EmbodiedByUse {
+		t.Error("a pod that has finished pays by use")
+	}
+}
+
 func TestHardwareIsNobodysWhileWhoRanIsUnknown(t *testing.T) {
 	w := newWorld(t, Default())
 	w.around(germany())
@@ -494,13 +519,16 @@ func TestRevisionIsAGauge(t *testing.T) {
 		r.agent.opts.OnTick = func(s *snapshot.Snapshot) {
 			if s.Time.Sub(site.start) >= 2*time.Hour && site.revised == 0 {
 				site.revised = 1
-				site.past = []snapshot.Past{{From: site.start, To: site.start.Add(time.Hour), Intensity: unit.IntensityOf(300)}}
+				site.past = []snapshot.Past{
+					{From: site.start, To: site.start.Add(time.Hour), Intensity: unit.IntensityOf(300)},
+					{From: site.start.Add(2 * time.Hour), To: site.start.Add(3 * time.Hour), Intensity: unit.IntensityOf(410)},
+				}
 			}
 			r.ticks = append(r.ticks[:0], s)
 		}
-		s := r.run(t, 3*time.Hour)
-		// The first hour: 0.12 kWh at 100 g less.
-		if got := s.Revision.Grams(); got > -11.999 || got < -12.001 {
+		s := r.run(t, 3*time.Hour+time.Minute)
+		// The first hour: 0.12 kWh at 100 g less. The third, which is told before it is over: at 10 g more.
+		if got := s.Revision.Grams(); got > -10.799 || got < -10.801 {
 			t.Errorf("revised by %f g", got)
 		}
 		if got, want := s.Footprint.CO2e[snapshot.Operational].Grams(), nodeTotal(s).Joules()*1.2/3.6e6*400; got < want-1e-6 || got > want+1e-6 {
