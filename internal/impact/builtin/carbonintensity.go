@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,11 @@ The zone is the same for all rows (` + "`zone`" + `) or stands in a column (` + 
   direct), Ember's yearly data in long format, or Our World in Data's. Text without a zone of time is in UTC; a year holds for that year.
 - ` + "`series`" + `: a gauge in a Prometheus, ` + "`noether_grid_carbon_intensity_grams_per_kwh{grid_zone=…}`" + ` unless named otherwise, with credentials from the
   environment (PROMETHEUS_USERNAME and so on).
+- ` + "`provider`" + `: a service by name, or a list of them of which each is asked for what those before it do not know: electricitymaps, watttime,
+  neso, energy-charts, rte, entsoe, hub (a ` + "`noether carbon exporter`" + `, at the address ` + "`hub`" + `, which has no past: for that read its series), and yearly, the built-in yearly averages, which ask
+  nobody. What is past is what the provider says of the past, the present its newest value, what is to come its forecast; a warning says so, and which
+  provider stood in for which. Secrets come from the environment only: ELECTRICITYMAPS_TOKEN, WATTTIME_TOKEN (USER:PASSWORD), ENTSOE_TOKEN, or a file
+  whose path is in …_TOKEN_FILE. All providers of a list have one signal and one factor.
 
 A value holds until the next one, but no longer than the data's own step, or ` + "`max-age`" + ` if that is longer (for ` + "`series`" + ` an hour unless given).
 A zone or a time without a value is an error that names both: it is never 0 and never another time's value.
@@ -54,7 +60,9 @@ config:
 					{Name: "value", Type: schema.AtLeast(0), Doc: "gCO2e/kWh."},
 				}}, 1)))), Doc: "Intensities in gCO2e/kWh by zone."},
 				{Name: "file", Type: schema.Optional(schema.NonEmpty()), Doc: "Table in CSV, by path or URL."},
-				{Name: "factor", Type: schema.Default(schema.Enum("lifecycle", "direct"), value.Text("lifecycle")), Doc: "Column of a table of Electricity Maps."},
+				{Name: "provider", Type: schema.Optional(schema.Union(schema.Enum(providerNames()...), schema.ArrayOf(schema.Enum(providerNames()...), 1))), Doc: "Service that is asked, or several in their order."},
+				{Name: "hub", Type: schema.Optional(schema.NonEmpty()), Doc: "Address of the provider hub."},
+				{Name: "factor", Type: schema.Optional(schema.Enum("lifecycle", "direct")), Doc: "Column of a table of Electricity Maps, lifecycle unless given; for providers the factor that they must have."},
 				{Name: "series", Type: schema.Optional(schema.Object{Fields: []schema.Field{
 					{Name: "url", Type: schema.NonEmpty(), Doc: "Prometheus' address."},
 					{Name: "metric", Type: schema.Default(schema.NonEmpty(), value.Text("noether_grid_carbon_intensity_grams_per_kwh")), Doc: "Gauge in gCO2e/kWh."},
@@ -67,13 +75,13 @@ config:
 			},
 			Refine: func(o *value.Object) []schema.Issue {
 				n := 0
-				for _, key := range []string{"values", "file", "series"} {
+				for _, key := range []string{"values", "file", "series", "provider"} {
 					if o.Has(key) {
 						n++
 					}
 				}
 				if n != 1 {
-					return []schema.Issue{{Code: "custom", Text: "Give one source of carbon intensity: values, file or series"}}
+					return []schema.Issue{{Code: "custom", Text: "Give one source of carbon intensity: values, file, series or provider"}}
 				}
 				return nil
 			},
@@ -90,6 +98,8 @@ config:
 				source = f.Str()
 			} else if s := config.Get("series").Object(); s != nil {
 				source = "a series in Prometheus"
+			} else if config.Has("provider") {
+				source = sayProviders(config)
 			}
 			return plugin.Formula{Text: "mean of the zone's intensity over the row, weighted by time", Unit: "gCO2e/kWh", Source: source}, out == own
 		},
@@ -187,8 +197,15 @@ func openIntensity(ctx context.Context, env *plugin.Env, config *value.Object) (
 		}
 		return s, nil
 	}
+	if config.Has("provider") {
+		p, err := openProviders(env, config, maxAge)
+		if err != nil {
+			return nil, fault.New(fault.Config, "%w", err)
+		}
+		return p, nil
+	}
 	if name := config.Get("file").Str(); name != "" {
-		t, err := openTable(ctx, env, name, grid.Factor(config.Get("factor").Str()), maxAge)
+		t, err := openTable(ctx, env, name, grid.Factor(cmp.Or(config.Get("factor").Str(), string(grid.Lifecycle))), maxAge)
 		if err != nil {
 			return nil, fault.New(fault.ReadFile, "read carbon intensity from %s: %w", name, err)
 		}
