@@ -38,9 +38,8 @@ type Settings struct {
 	Tokens         map[string]fetch.Secret // by the provider's name
 	Hub            string                  // address of noether carbon exporter
 	Query          string                  // PromQL
-	PrometheusURL  string
-	Prometheus     promclient.Credentials
-	Now            func() time.Time // time.Now if nil
+	Prometheus     *promclient.Client      // for Query; it makes one attempt, as others wait and repeat
+	Now            func() time.Time        // time.Now if nil
 
 	Transport http.RoundTripper // for tests: fetch's own if nil
 	Base      string            // for tests: the service's own address if empty
@@ -82,7 +81,9 @@ func table() []row {
 		{name: "entsoe", token: "a security token", open: func(s Settings, _ string) (grid.Provider, error) {
 			return entsoe.New(entsoe.Options{Base: s.Base, Transport: s.Transport, Now: s.Now, Token: s.Tokens["entsoe"], Factor: s.Factor})
 		}},
-		{name: "prometheus", open: openPrometheus},
+		{name: "prometheus", open: func(s Settings, _ string) (grid.Provider, error) {
+			return prometheus.New(prometheus.Options{Client: s.Prometheus, Query: s.Query, Factor: s.Factor, Now: s.Now})
+		}},
 		{name: "file", argument: "PATH", open: func(s Settings, path string) (grid.Provider, error) {
 			return file.NewProvider(file.Options{Path: path, Factor: s.Factor, Now: s.Now})
 		}},
@@ -103,18 +104,6 @@ func table() []row {
 			return hub.New(hub.Options{Base: s.Hub, Transport: s.Transport, Now: s.Now, Token: s.Tokens["hub"], Factor: s.Factor})
 		}},
 	}
-}
-
-func openPrometheus(s Settings, _ string) (grid.Provider, error) {
-	o := prometheus.Options{Query: s.Query, Factor: s.Factor, Now: s.Now}
-	if s.PrometheusURL != "" {
-		client, err := promclient.New(promclient.Options{URL: s.PrometheusURL, Credentials: s.Prometheus, Timeout: 10 * time.Second, MaxBytes: 4 << 20, Attempts: 1})
-		if err != nil {
-			return nil, fmt.Errorf("ask a Prometheus for the carbon intensity: %w", err)
-		}
-		o.Client = client
-	}
-	return prometheus.New(o)
 }
 
 // Names returns the names of the providers, as settings write them.

@@ -53,8 +53,6 @@ type Kit struct {
 	// provider that calculates its intensities.
 	Answer   func(r *http.Request, value string) string
 	NoValues bool
-	// NoHistory is set if Intensity asks nobody.
-	NoHistory bool
 	// NoRetryAfter is set if a LimitedError never says how long.
 	NoRetryAfter bool
 	// Always has handlers of paths that behave in every row, such as a login.
@@ -87,7 +85,7 @@ func Hostile(t *testing.T, k Kit) {
 type method func(ctx context.Context, p grid.Provider) ([]grid.Sample, error)
 
 func methods(k Kit) map[string]method {
-	m := map[string]method{
+	return map[string]method{
 		"latest": func(ctx context.Context, p grid.Provider) ([]grid.Sample, error) {
 			s, err := p.Latest(ctx, k.Zone)
 			return []grid.Sample{s}, err
@@ -95,13 +93,10 @@ func methods(k Kit) map[string]method {
 		"forecast": func(ctx context.Context, p grid.Provider) ([]grid.Sample, error) {
 			return p.Forecast(ctx, k.Zone, k.Now, k.Now.Add(24*time.Hour))
 		},
-	}
-	if !k.NoHistory {
-		m["history"] = func(ctx context.Context, p grid.Provider) ([]grid.Sample, error) {
+		"history": func(ctx context.Context, p grid.Provider) ([]grid.Sample, error) {
 			return p.Intensity(ctx, k.Zone, k.Now.Add(-24*time.Hour), k.Now)
-		}
+		},
 	}
-	return m
 }
 
 type row struct {

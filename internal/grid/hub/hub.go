@@ -1,9 +1,9 @@
 // Package hub reads carbon intensities from another Noether: the metrics page
 // of noether carbon exporter, which asks the providers once for all nodes of a
-// cluster. It passes on who said a value and whether it was estimated.
+// cluster, and what it says of the last hours. It passes on who said a value and
+// whether it was estimated.
 //
-// It keeps no past, as a page of metrics has none, and refuses a page of
-// another factor or signal than it was told.
+// It refuses what has another factor or signal than it was told.
 package hub
 
 import (
@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ const (
 	intensityFamily = "noether_grid_carbon_intensity_grams_per_kwh"
 	updatedFamily   = "noether_grid_carbon_intensity_updated_timestamp_seconds"
 	forecastFamily  = "noether_grid_forecast_grams_per_kwh"
+	sourceFamily    = "noether_site_source_up" // names zones of which nothing is known yet
 
 	// step is how often it makes sense to look: the page is near, and small.
 	step = 5 * time.Minute
@@ -106,10 +108,49 @@ func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error)
 	return grid.Sample{From: now, To: now.Add(holds), Intensity: z.intensity, Estimated: z.estimated}, nil
 }
 
-// Intensity returns nothing but grid.ErrNoData: the page is of the present. No
-// request is sent.
-func (p *Provider) Intensity(_ context.Context, zone string, _, _ time.Time) ([]grid.Sample, error) {
-	return nil, fmt.Errorf("ask %s for the past of %s: a hub's page of metrics has the present only: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+// pastPath is where an exporter writes what it knows of a zone's last hours.
+const pastPath = "api/noether/v1/forecast"
+
+// Intensity returns what the hub knows of the last two days. A server that has
+// the page of metrics only keeps no past: grid.ErrNoData.
+func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
+	header, err := p.header("application/json")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Zone   string      `json:"zone"`
+		Signal grid.Signal `json:"signal"`
+		Factor grid.Factor `json:"factor"`
+		Past   []struct {
+			From      time.Time `json:"from"`
+			To        time.Time `json:"to"`
+			Intensity *float64  `json:"grams_per_kwh"`
+			Estimated bool      `json:"estimated"`
+		} `json:"past"`
+	}
+	if err := p.client.JSON(ctx, pastPath, url.Values{"zone": {zone}}, header, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Zone != zone {
+		return nil, fmt.Errorf("ask %s for the past of %s: the answer is about %s: is this the address of noether carbon exporter?", p.client.URL(), fetch.Quote(zone, 40), strconv.Quote(fetch.Quote(answer.Zone, 40)))
+	}
+	if err := p.fits(zone, answer.Signal, answer.Factor); err != nil {
+		return nil, err
+	}
+	var out []grid.Sample
+	for _, s := range answer.Past {
+		if s.Intensity != nil && grid.Check(*s.Intensity) == nil && s.To.After(s.From) {
+			out = append(out, grid.Sample{From: s.From.UTC(), To: s.To.UTC(), Intensity: *s.Intensity, Estimated: s.Estimated})
+		}
+	}
+	if out, err = grid.Tidy(out); err != nil {
+		return nil, fmt.Errorf("ask %s for the past of %s: %w", p.client.URL(), fetch.Quote(zone, 40), err)
+	}
+	if out = grid.Clip(out, from, to); len(out) == 0 {
+		return nil, fmt.Errorf("ask %s for the past of %s: the hub has none of this time: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+	}
+	return out, nil
 }
 
 // Forecast returns what the page expects, an hour each.
@@ -133,13 +174,9 @@ func (p *Provider) Forecast(ctx context.Context, zone string, from, to time.Time
 }
 
 func (p *Provider) read(ctx context.Context, zone string) (*onPage, error) {
-	header := http.Header{"Accept": {"text/plain; version=0.0.4"}}
-	if !p.token.IsZero() {
-		token, err := p.token.Read()
-		if err != nil {
-			return nil, fmt.Errorf("ask the hub %s: %w", p.client.URL(), err)
-		}
-		header.Set("Authorization", "Bearer "+token)
+	header, err := p.header("text/plain; version=0.0.4")
+	if err != nil {
+		return nil, err
 	}
 	body, err := p.client.Get(ctx, "metrics", nil, header)
 	if err != nil {
@@ -162,10 +199,32 @@ func (p *Provider) read(ctx context.Context, zone string) (*onPage, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("ask %s for %s: %w: it has %s; start noether carbon exporter with --zone %[2]s too", p.client.URL(), fetch.Quote(zone, 40), grid.ErrUnknownZone, names(zones))
-	case z.known && (z.factor != p.factor || z.signal != grid.Average):
-		return nil, fmt.Errorf("ask %s for %s: it has %s intensities with the factor %s, wanted are average ones with %s: set the same --grid.factor here and there", p.client.URL(), fetch.Quote(zone, 40), z.signal, z.factor, p.factor)
+	case z.known:
+		return z, p.fits(zone, z.signal, z.factor)
 	}
 	return z, nil
+}
+
+// fits refuses what counts another thing than this provider says it does.
+func (p *Provider) fits(zone string, signal grid.Signal, factor grid.Factor) error {
+	if signal == grid.Average && factor == p.factor {
+		return nil
+	}
+	return fmt.Errorf("ask %s for %s: it has %s intensities with the factor %s, wanted are average ones with %s: set the same --grid.factor here and there",
+		p.client.URL(), fetch.Quote(zone, 40), fetch.Quote(string(signal), 20), fetch.Quote(string(factor), 20), p.factor)
+}
+
+func (p *Provider) header(accept string) (http.Header, error) {
+	header := http.Header{"Accept": {accept}}
+	if p.token.IsZero() {
+		return header, nil
+	}
+	token, err := p.token.Read()
+	if err != nil {
+		return nil, fmt.Errorf("ask the hub %s: %w", p.client.URL(), err)
+	}
+	header.Set("Authorization", "Bearer "+token)
+	return header, nil
 }
 
 // names lists the first zones of a page.
@@ -205,10 +264,15 @@ type ahead struct {
 func parse(page []byte) (map[string]*onPage, error) {
 	zones := map[string]*onPage{}
 	err := eachSeries(string(page), func(s series) error {
-		if s.name != intensityFamily && s.name != updatedFamily && s.name != forecastFamily {
+		switch s.name {
+		case intensityFamily, updatedFamily, forecastFamily, sourceFamily:
+		default:
 			return nil
 		}
 		zone := s.labels["grid_zone"]
+		if zone == "" {
+			return nil // sources of prices have none
+		}
 		if zones[zone] == nil {
 			zones[zone] = &onPage{}
 		}
@@ -229,6 +293,9 @@ func parse(page []byte) (map[string]*onPage, error) {
 func (z *onPage) take(s series) error {
 	family, labels, v := s.name, s.labels, s.value
 	estimated := labels["estimated"] == "true"
+	if family == sourceFamily {
+		return nil
+	}
 	if family == updatedFamily {
 		if v > 0 && v < 1e11 {
 			z.updated = time.UnixMilli(int64(math.Round(v * 1000))).UTC()
@@ -257,6 +324,6 @@ func (z *onPage) take(s series) error {
 	}
 	z.known, z.intensity, z.estimated = true, v, estimated
 	z.provider = labels["provider"]
-	z.signal, z.factor = grid.Signal(fetch.Quote(labels["signal"], 20)), grid.Factor(fetch.Quote(labels["factor"], 20))
+	z.signal, z.factor = grid.Signal(labels["signal"]), grid.Factor(labels["factor"])
 	return nil
 }

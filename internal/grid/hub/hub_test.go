@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"noether/internal/grid"
+	"noether/internal/grid/exporter"
 	"noether/internal/grid/fetch"
 	"noether/internal/grid/gridtest"
 )
@@ -35,7 +36,16 @@ noether_grid_carbon_intensity_updated_timestamp_seconds{estimated="false",factor
 noether_grid_forecast_grams_per_kwh{estimated="false",factor="lifecycle",grid_zone="DE",horizon="2h",provider="energy-charts",signal="average"} 280
 noether_grid_forecast_grams_per_kwh{estimated="false",factor="lifecycle",grid_zone="DE",horizon="1h",provider="energy-charts",signal="average"} ` + value + `
 noether_site_source_up{grid_zone="DE",source="energy-charts"} 1
+noether_site_source_up{grid_zone="NO-NO1",source="entsoe"} 0
+noether_site_source_up{grid_zone="",source="price"} 1
 `
+}
+
+// past is what it knows of the last hours.
+func past(value string) string {
+	return `{"zone":"DE","provider":"energy-charts","signal":"average","factor":"lifecycle","updated":"2026-08-21T10:30:00Z",
+"now":{"from":"2026-08-21T10:00:00Z","to":"2026-08-21T11:00:00Z","grams_per_kwh":1,"estimated":false},
+"past":[{"from":"2026-08-21T09:00:00Z","to":"2026-08-21T10:00:00Z","grams_per_kwh":` + value + `,"estimated":true}],"forecast":[]}`
 }
 
 func open(t *testing.T, h http.HandlerFunc, o Options) *Provider {
@@ -63,10 +73,14 @@ func TestHostile(t *testing.T) {
 		New: func(base string, token fetch.Secret, now func() time.Time) (grid.Provider, error) {
 			return New(Options{Base: base, Token: token, Now: now})
 		},
-		Zone:      "DE",
-		Now:       at(),
-		Answer:    func(_ *http.Request, value string) string { return page(value) },
-		NoHistory: true,
+		Zone: "DE",
+		Now:  at(),
+		Answer: func(r *http.Request, value string) string {
+			if r.URL.Path == "/api/noether/v1/forecast" {
+				return past(value)
+			}
+			return page(value)
+		},
 	})
 }
 
@@ -105,7 +119,39 @@ func TestPage(t *testing.T) {
 		t.Errorf("a zone without a forecast: %v", err)
 	}
 	if _, err := p.Intensity(t.Context(), "DE", at().Add(-time.Hour), at()); !errors.Is(err, grid.ErrNoData) {
-		t.Errorf("the past: %v", err)
+		t.Errorf("the past of a server that keeps none: %v", err)
+	}
+}
+
+func TestPast(t *testing.T) {
+	p := open(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/hub/api/noether/v1/forecast" || r.URL.RawQuery != "zone=DE" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		io.WriteString(w, past("300"))
+	}, Options{})
+	p, err := New(Options{Base: p.client.URL() + "hub/metrics"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Intensity(t.Context(), "DE", at().Add(-24*time.Hour), at())
+	want := []grid.Sample{{From: at().Add(-90 * time.Minute), To: at().Add(-30 * time.Minute), Intensity: 300, Estimated: true}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if _, err := p.Intensity(t.Context(), "DE", at().Add(-24*time.Hour), at().Add(-20*time.Hour)); !errors.Is(err, grid.ErrNoData) {
+		t.Errorf("a time that it has nothing of: %v", err)
+	}
+	direct, err := New(Options{Base: p.client.URL(), Factor: grid.Direct})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.Intensity(t.Context(), "DE", at().Add(-24*time.Hour), at()); err == nil || !strings.Contains(err.Error(), "--grid.factor") {
+		t.Errorf("another factor: %v", err)
+	}
+	other := open(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, past("300")) }, Options{})
+	if _, err := other.Intensity(t.Context(), "FR", at().Add(-24*time.Hour), at()); err == nil || !strings.Contains(err.Error(), `the answer is about "DE"`) {
+		t.Errorf("another zone: %v", err)
 	}
 }
 
@@ -115,7 +161,8 @@ func TestRefusals(t *testing.T) {
 		kind error
 		want string
 	}{
-		"SE-SE3": {grid.ErrUnknownZone, "it has DE, GB, PL; start noether carbon exporter with --zone SE-SE3 too"},
+		"SE-SE3": {grid.ErrUnknownZone, "it has DE, GB, NO-NO1, PL; start noether carbon exporter with --zone SE-SE3 too"},
+		"NO-NO1": {grid.ErrNoData, "the hub has the zone, but nobody has told it a value yet"},
 		"GB":     {nil, "it has average intensities with the factor direct, wanted are average ones with lifecycle: set the same --grid.factor"},
 	} {
 		_, err := p.Latest(t.Context(), zone)
@@ -213,5 +260,38 @@ func TestSeries(t *testing.T) {
 		if s, err := parseSeries(line); err == nil {
 			t.Errorf("%s gives %+v", line, s)
 		}
+	}
+}
+
+// TestExporter reads what the exporter really writes.
+func TestExporter(t *testing.T) {
+	zone := func() exporter.Zone {
+		return exporter.Zone{
+			Zone: "DE", Provider: "energy-charts", Signal: grid.Average, Factor: grid.Lifecycle, Known: true, Updated: at(),
+			Now:      grid.Sample{From: at(), To: at().Add(time.Hour), Intensity: 312.5, Estimated: true},
+			Past:     []grid.Sample{{From: at().Add(-time.Hour), To: at(), Intensity: 290}},
+			Forecast: []grid.Sample{{From: at().Add(time.Hour), To: at().Add(2 * time.Hour), Intensity: 280.25}},
+			Sources:  []exporter.Source{{Name: "energy-charts", Up: true}},
+		}
+	}
+	hub := exporter.New(exporter.Options{Zones: []func() exporter.Zone{zone}, Names: []string{"DE"}, Now: at})
+	p := open(t, hub.ServeHTTP, Options{})
+	latest, err := p.Latest(t.Context(), "DE")
+	if err != nil || latest.Intensity != 312.5 || !latest.Estimated {
+		t.Errorf("%+v %v", latest, err)
+	}
+	if by, updated, _ := p.Origin("DE"); by != "energy-charts" || !updated.Equal(at()) {
+		t.Errorf("%s at %s", by, updated)
+	}
+	ahead, err := p.Forecast(t.Context(), "DE", at(), at().Add(24*time.Hour))
+	if err != nil || len(ahead) != 1 || ahead[0].Intensity != 280.25 || !ahead[0].From.Equal(at().Add(time.Hour)) {
+		t.Errorf("%+v %v", ahead, err)
+	}
+	before, err := p.Intensity(t.Context(), "DE", at().Add(-time.Hour), at())
+	if diff := cmp.Diff([]grid.Sample{{From: at().Add(-time.Hour), To: at(), Intensity: 290}}, before); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if _, err := p.Intensity(t.Context(), "FR", at().Add(-time.Hour), at()); !errors.Is(err, grid.ErrNoData) {
+		t.Errorf("a zone that it does not have: %v", err)
 	}
 }

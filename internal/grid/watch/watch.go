@@ -69,6 +69,7 @@ type Watch struct {
 	active  int      // index of the link that the present value is from; -1 if none
 	last    int      // the one that was active last
 	said    string   // by the last line of the log
+	asked   bool     // somebody, since the last state was published
 	past    []Sample // as published
 	revised uint64
 }
@@ -184,7 +185,10 @@ func (w *Watch) Run(ctx context.Context) error {
 			return nil
 		}
 		now := w.wall()
-		w.publish(now)
+		if w.asked {
+			w.asked = false
+			w.publish(now)
+		}
 		w.tell(ctx, now)
 		timer.Reset(min(max(w.wake(now).Sub(now), time.Second), nap))
 	}
@@ -229,6 +233,7 @@ func (w *Watch) askLatest(ctx context.Context, l *link) {
 	s, err := func() (grid.Sample, error) {
 		within, cancel := context.WithTimeout(ctx, deadline)
 		defer cancel()
+		w.asked = true
 		l.status.Requests++
 		return l.provider.Latest(within, w.zone)
 	}()
@@ -311,6 +316,7 @@ func (w *Watch) askPast(ctx context.Context, l *link) {
 	}
 	within, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	w.asked = true
 	l.status.Requests++
 	samples, err := l.provider.Intensity(within, w.zone, now.Add(-Window), now)
 	if ctx.Err() != nil {
@@ -333,6 +339,7 @@ func (w *Watch) askForecast(ctx context.Context, l *link) {
 	}
 	within, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	w.asked = true
 	l.status.Requests++
 	samples, err := l.provider.Forecast(within, w.zone, now, now.Add(24*time.Hour))
 	if ctx.Err() != nil {
@@ -358,6 +365,7 @@ func (w *Watch) askFloor(ctx context.Context) {
 		return
 	}
 	f.next = now.Add(longest)
+	w.asked = true
 	f.status.Requests++
 	s, err := f.provider.Latest(ctx, w.zone)
 	if err == nil {

@@ -246,6 +246,43 @@ func TestSources(t *testing.T) {
 	})
 }
 
+// TestStateIsKept lets readers compare: it is the same one until somebody was asked.
+func TestStateIsKept(t *testing.T) {
+	p := hourly("first", 300)
+	watching(t, Options{Links: []grid.Provider{p}}, func(t *testing.T, w *Watch, _ *lines) {
+		before := w.Latest()
+		pass(30 * time.Minute)
+		if w.Latest() != before {
+			t.Error("another state, though nobody was asked")
+		}
+		pass(30 * time.Minute)
+		if w.Latest() == before {
+			t.Error("the same state, though somebody was asked")
+		}
+	})
+}
+
+// TestRelay has a provider that passes on what another said a while ago.
+func TestRelay(t *testing.T) {
+	said := time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC)
+	watching(t, Options{Links: []grid.Provider{relay{hourly("hub", 300), said}}}, func(t *testing.T, w *Watch, _ *lines) {
+		v, ok := w.Latest().Between(time.Now(), time.Now())
+		if diff := cmp.Diff(Value{Intensity: unit.IntensityOf(300), Provider: "neso", Updated: said}, v); !ok || diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if s := w.Latest().Sources[0]; s.Provider != "hub" {
+			t.Errorf("the source is %+v", s)
+		}
+	})
+}
+
+type relay struct {
+	*scripted
+	said time.Time
+}
+
+func (r relay) Origin(string) (string, time.Time, bool) { return "neso", r.said, true }
+
 func TestNobodyAnswers(t *testing.T) {
 	first := hourly("first", 0)
 	first.fails(grid.ErrUnauthorized)
