@@ -135,6 +135,11 @@ func ask[T any](ctx context.Context, at *place, log *slog.Logger, question func(
 			for _, problem := range problems {
 				log.WarnContext(ctx, "a provider has no answer", slog.String("grid_zone", at.zone), slog.Any("error", problem), slog.String("instead", by.Name))
 			}
+			if relay, ok := provider.(grid.Relay); ok {
+				if origin, _, ok := relay.Origin(at.zone); ok {
+					by.Name = origin
+				}
+			}
 			return answer, by, nil
 		}
 		if ctx.Err() != nil {
@@ -290,14 +295,14 @@ func table(w io.Writer, rows [][]string) error {
 	}
 	var b strings.Builder
 	for _, row := range rows {
-		line := ""
+		var line strings.Builder
 		for i, cell := range row {
-			line += cell
+			line.WriteString(cell)
 			if i < len(row)-1 {
-				line += strings.Repeat(" ", width[i]-len([]rune(cell))+2)
+				line.WriteString(strings.Repeat(" ", width[i]-len([]rune(cell))+2))
 			}
 		}
-		b.WriteString(strings.TrimRight(line, " "))
+		b.WriteString(strings.TrimRight(line.String(), " "))
 		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(w, b.String())

@@ -88,7 +88,7 @@ func (c *carbonCommand) runExporter(ctx context.Context, cfg *config.Config, pla
 	var watches []*watch.Watch
 	for i := range places {
 		at := &places[i]
-		w, err := at.watch(c.now, log)
+		w, err := at.watch(c.now, log) //nolint:contextcheck // it asks nobody before it runs
 		if err != nil {
 			return &exitError{exitUsage, err}
 		}
@@ -292,5 +292,5 @@ func (k *configMapKeeper) tell(ctx context.Context, level slog.Level, text, reas
 	if reason != "" {
 		attrs = append(attrs, slog.Any("error", errors.New(reason)))
 	}
-	k.log.LogAttrs(ctx, level, text, attrs...)
+	k.log.LogAttrs(ctx, level, text, attrs...) //nolint:sloglint // each caller has a constant
 }

@@ -30,17 +30,17 @@ import (
 // its path. Every hour is 100 g/kWh, the tenth from now 40.
 func intensityTable(t *testing.T, zone string) string {
 	t.Helper()
-	text := "timestamp,zone,gCO2e/kWh\n"
+	text := []byte("timestamp,zone,gCO2e/kWh\n")
 	now := time.Now().UTC().Truncate(time.Hour)
 	for h := -48; h < 48; h++ {
 		v := 100
 		if h == 10 {
 			v = 40
 		}
-		text += fmt.Sprintf("%s,%s,%d\n", now.Add(time.Duration(h)*time.Hour).Format(time.RFC3339), zone, v)
+		text = fmt.Appendf(text, "%s,%s,%d\n", now.Add(time.Duration(h)*time.Hour).Format(time.RFC3339), zone, v)
 	}
 	file := filepath.Join(t.TempDir(), "intensity.csv")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -115,7 +115,7 @@ func TestCarbonExporterServesAgentsAndScripts(t *testing.T) {
 	}
 	// What reads it: an agent's chain is the hub.
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"carbon", "now", "--csv", "--zone=DE", "--hub=" + url}, nil, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "DE,100,hub,average,lifecycle,") {
+	if code := run(t.Context(), []string{"carbon", "now", "--csv", "--zone=DE", "--hub=" + url}, nil, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "DE,100,file,average,lifecycle,") {
 		t.Error(code, out.String(), errs.String())
 	}
 	if code := stop(); code != 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"noether/internal/config"
@@ -71,7 +72,7 @@ func (at *place) asked() (chain []grid.Provider, standIn bool) {
 	if last.Name == floor.Name || floor.Signal != first.Signal || floor.Factor != first.Factor {
 		return at.chain, false
 	}
-	return append(at.chain[:len(at.chain):len(at.chain)], at.floor), true
+	return append(slices.Clip(at.chain), at.floor), true
 }
 
 func (at *place) watch(now func() time.Time, log *slog.Logger) (*watch.Watch, error) {

@@ -204,17 +204,16 @@ func TestCarbonBest(t *testing.T) {
 		want string
 		code int
 	}{
-		"people": {&base, "best 1h within 4h in DE by good (average, lifecycle)\n  from   2026-06-01 14:00 to 15:00 UTC, in 1h30m\n  mean   100 gCO2e/kWh\n  now    350 gCO2e/kWh if it begins at once\n  saves  250 gCO2e/kWh (71.4 %), 1.25 kg of CO2e for 5 kWh\n", 0},
-		"quiet":  {with(func(o *bestOptions) { o.quiet = true }), "2026-06-01T14:00:00Z\n", 0},
-		"sleep":  {with(func(o *bestOptions) { o.quiet, o.format = true, "seconds" }), "5400\n", 0},
-		"unix":   {with(func(o *bestOptions) { o.quiet, o.format = true, "unix" }), "1780322400\n", 0},
-		"at":     {with(func(o *bestOptions) { o.quiet, o.format = true, "at" }), "202606011400.00\n", 0},
-		"later":  {with(func(o *bestOptions) { o.quiet, o.ifNow = true, true }), "2026-06-01T14:00:00Z\n", exitLater},
-		"step":   {with(func(o *bestOptions) { o.quiet, o.step = true, time.Hour }), "2026-06-01T14:30:00Z\n", 0},
-		"all of it": {with(func(o *bestOptions) { o.within, o.duration, o.ifNow, o.kWh = 3*time.Hour, 3*time.Hour, true, 0 }),
-			"best 3h within 3h in DE by good (average, lifecycle)\n  from   2026-06-01 12:30 to 15:30 UTC, now\n  mean   233 gCO2e/kWh\n  now    233 gCO2e/kWh if it begins at once\n  saves  nothing: no later window is better than beginning at once\n", 0},
-		"csv":  {with(func(o *bestOptions) { o.csv = true }), "from,to,grams_per_kwh,estimated,now_grams_per_kwh,saves_grams_per_kwh,saves_percent,zone,provider,signal,factor\n2026-06-01T14:00:00Z,2026-06-01T15:00:00Z,100,false,350,250,71.429,DE,good,average,lifecycle\n", 0},
-		"json": {with(func(o *bestOptions) { o.json = true }), `{"zone":"DE","provider":"good","signal":"average","factor":"lifecycle","from":"2026-06-01T14:00:00Z","to":"2026-06-01T15:00:00Z","wait_seconds":5400,"grams_per_kwh":100,"estimated":false,"now_grams_per_kwh":350,"saves_grams_per_kwh":250,"saves_percent":71.429,"saves_grams":1250,"forecast_seconds":14400}` + "\n", 0},
+		"people":    {&base, "best 1h within 4h in DE by good (average, lifecycle)\n  from   2026-06-01 14:00 to 15:00 UTC, in 1h30m\n  mean   100 gCO2e/kWh\n  now    350 gCO2e/kWh if it begins at once\n  saves  250 gCO2e/kWh (71.4 %), 1.25 kg of CO2e for 5 kWh\n", 0},
+		"quiet":     {with(func(o *bestOptions) { o.quiet = true }), "2026-06-01T14:00:00Z\n", 0},
+		"sleep":     {with(func(o *bestOptions) { o.quiet, o.format = true, "seconds" }), "5400\n", 0},
+		"unix":      {with(func(o *bestOptions) { o.quiet, o.format = true, "unix" }), "1780322400\n", 0},
+		"at":        {with(func(o *bestOptions) { o.quiet, o.format = true, "at" }), "202606011400.00\n", 0},
+		"later":     {with(func(o *bestOptions) { o.quiet, o.ifNow = true, true }), "2026-06-01T14:00:00Z\n", exitLater},
+		"step":      {with(func(o *bestOptions) { o.quiet, o.step = true, time.Hour }), "2026-06-01T14:30:00Z\n", 0},
+		"all of it": {with(func(o *bestOptions) { o.within, o.duration, o.ifNow, o.kWh = 3*time.Hour, 3*time.Hour, true, 0 }), "best 3h within 3h in DE by good (average, lifecycle)\n  from   2026-06-01 12:30 to 15:30 UTC, now\n  mean   233 gCO2e/kWh\n  now    233 gCO2e/kWh if it begins at once\n  saves  nothing: no later window is better than beginning at once\n", 0},
+		"csv":       {with(func(o *bestOptions) { o.csv = true }), "from,to,grams_per_kwh,estimated,now_grams_per_kwh,saves_grams_per_kwh,saves_percent,zone,provider,signal,factor\n2026-06-01T14:00:00Z,2026-06-01T15:00:00Z,100,false,350,250,71.429,DE,good,average,lifecycle\n", 0},
+		"json":      {with(func(o *bestOptions) { o.json = true }), `{"zone":"DE","provider":"good","signal":"average","factor":"lifecycle","from":"2026-06-01T14:00:00Z","to":"2026-06-01T15:00:00Z","wait_seconds":5400,"grams_per_kwh":100,"estimated":false,"now_grams_per_kwh":350,"saves_grams_per_kwh":250,"saves_percent":71.429,"saves_grams":1250,"forecast_seconds":14400}` + "\n", 0},
 	} {
 		c, out, log, _ := carbonAt()
 		err := c.runBest(t.Context(), &at, x.o, log)

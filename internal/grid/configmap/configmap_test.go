@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func carbonForecasts(t *testing.T, binary map[string][]byte) []carbonForecast {
 // controllers/carbon_forecast_fetcher.go, which it decodes binaryData.data into.
 type carbonForecast struct {
 	Location  string    `json:"location,omitempty"`
-	Timestamp time.Time `json:"timestamp,omitempty"`
+	Timestamp time.Time `json:"timestamp,omitempty"` //nolint:modernize // as it is there
 	Duration  int32     `json:"duration,omitempty"`
 	Value     float64   `json:"value,omitempty"`
 }
@@ -192,7 +193,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case verb == "create", verb == "update":
 		a.version++
 		m, _ := sent["metadata"].(map[string]any)
-		m["uid"], m["resourceVersion"] = fmt.Sprintf("uid-%d", a.version), fmt.Sprint(a.version)
+		m["uid"], m["resourceVersion"] = fmt.Sprintf("uid-%d", a.version), strconv.Itoa(a.version)
 		a.held = sent
 	}
 	w.Header().Set("Content-Type", "application/json")

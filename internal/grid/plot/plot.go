@@ -125,10 +125,9 @@ func ceiling(v float64) float64 {
 }
 
 func (p *plot) edge(column int) time.Time {
-	// Not span × column, which can be more than a Duration holds.
-	n := time.Duration(p.columns)
-	c := time.Duration(column)
-	return p.from.Add(p.span/n*c + p.span%n*c/n)
+	// Not span × column, which can be more than an int64 holds.
+	span, n, c := int64(p.span), int64(p.columns), int64(column)
+	return p.from.Add(time.Duration(span/n*c + span%n*c/n))
 }
 
 func (p *plot) column(at time.Time) (int, bool) {
@@ -268,7 +267,8 @@ func (p *plot) ticks() (layout string, first time.Time, next func(time.Time) tim
 					}
 				}
 			}
-			for first = day; first.Before(from); first = next(first) { //nolint:revive // the loop is all
+			for first = day; first.Before(from); {
+				first = next(first)
 			}
 			return "15:04", first, next
 		}
