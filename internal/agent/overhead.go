@@ -34,7 +34,8 @@ type Overhead struct {
 }
 
 // The band of an overhead that comes without one, in percent: Boavizta adds
-// 33 % to what processor and memory use; 20 % to 60 % is where servers lie.
+// 33 % to what processor and memory use, and calls it arbitrary; that servers
+// lie between 20 % and 60 % is a guess.
 const (
 	overheadLow    = 20
 	overheadLikely = 33
