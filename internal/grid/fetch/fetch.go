@@ -289,15 +289,12 @@ func (c *Client) status(resp *http.Response) error {
 		return fmt.Errorf("%s: %w", said, &grid.LimitedError{RetryAfter: RetryAfter(resp.Header.Get("Retry-After"), c.now())})
 	}
 	// What the server says is left out: some repeat the request, token and all.
-	return &StatusError{Status: resp.StatusCode, RetryAfter: RetryAfter(resp.Header.Get("Retry-After"), c.now())}
+	return &StatusError{Status: resp.StatusCode}
 }
 
 // StatusError is an answer with a status that has no kind of its own, or one of
 // the two, 401 and 403, that a caller may have to tell from each other.
-type StatusError struct {
-	Status     int
-	RetryAfter time.Duration // 0 if the server does not say
-}
+type StatusError struct{ Status int }
 
 func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))

@@ -215,7 +215,7 @@ func TestChain(t *testing.T) {
 		want(t, w, "when the first is back", "310 first")
 		var from []string
 		for _, line := range log.all() {
-			if !strings.Contains(line, "carbon intensity has another source") {
+			if !strings.Contains(line, "source of the carbon intensity") {
 				t.Errorf("the log says %s", line)
 			}
 			_, rest, _ := strings.Cut(line, " source=")
