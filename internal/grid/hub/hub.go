@@ -108,53 +108,80 @@ func (p *Provider) Latest(ctx context.Context, zone string) (grid.Sample, error)
 	return grid.Sample{From: now, To: now.Add(holds), Intensity: z.intensity, Estimated: z.estimated}, nil
 }
 
-// pastPath is where an exporter writes what it knows of a zone's last hours.
-const pastPath = "api/noether/v1/forecast"
+// documentPath is where an exporter writes what it knows of a zone.
+const documentPath = "api/noether/v1/forecast"
 
-// Intensity returns what the hub knows of the last two days. A server that has
-// the page of metrics only keeps no past: grid.ErrNoData.
-func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
+// document is that: the last hours, and the forecast as its provider gave it.
+type document struct {
+	Zone     string      `json:"zone"`
+	Signal   grid.Signal `json:"signal"`
+	Factor   grid.Factor `json:"factor"`
+	Past     []written   `json:"past"`
+	Forecast []written   `json:"forecast"`
+}
+
+type written struct {
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+	Intensity *float64  `json:"grams_per_kwh"`
+	Estimated bool      `json:"estimated"`
+}
+
+func (p *Provider) document(ctx context.Context, zone string) (d document, err error) {
 	header, err := p.header("application/json")
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	var answer struct {
-		Zone   string      `json:"zone"`
-		Signal grid.Signal `json:"signal"`
-		Factor grid.Factor `json:"factor"`
-		Past   []struct {
-			From      time.Time `json:"from"`
-			To        time.Time `json:"to"`
-			Intensity *float64  `json:"grams_per_kwh"`
-			Estimated bool      `json:"estimated"`
-		} `json:"past"`
+	if err := p.client.JSON(ctx, documentPath, url.Values{"zone": {zone}}, header, &d); err != nil {
+		return d, err
 	}
-	if err := p.client.JSON(ctx, pastPath, url.Values{"zone": {zone}}, header, &answer); err != nil {
-		return nil, err
+	if d.Zone != zone {
+		return d, fmt.Errorf("ask %s for %s: the answer is about %s: is this the address of noether carbon exporter?", p.client.URL(), fetch.Quote(zone, 40), strconv.Quote(fetch.Quote(d.Zone, 40)))
 	}
-	if answer.Zone != zone {
-		return nil, fmt.Errorf("ask %s for the past of %s: the answer is about %s: is this the address of noether carbon exporter?", p.client.URL(), fetch.Quote(zone, 40), strconv.Quote(fetch.Quote(answer.Zone, 40)))
-	}
-	if err := p.fits(zone, answer.Signal, answer.Factor); err != nil {
-		return nil, err
-	}
+	return d, p.fits(zone, d.Signal, d.Factor)
+}
+
+// samples returns those that can be, between from and to.
+func samples(list []written, from, to time.Time) ([]grid.Sample, error) {
 	var out []grid.Sample
-	for _, s := range answer.Past {
+	for _, s := range list {
 		if s.Intensity != nil && grid.Check(*s.Intensity) == nil && s.To.After(s.From) {
 			out = append(out, grid.Sample{From: s.From.UTC(), To: s.To.UTC(), Intensity: *s.Intensity, Estimated: s.Estimated})
 		}
 	}
-	if out, err = grid.Tidy(out); err != nil {
-		return nil, fmt.Errorf("ask %s for the past of %s: %w", p.client.URL(), fetch.Quote(zone, 40), err)
+	out, err := grid.Tidy(out)
+	return grid.Clip(out, from, to), err
+}
+
+// Intensity returns what the hub knows of the last two days. A server that has
+// the page of metrics only keeps no past: grid.ErrNoData.
+func (p *Provider) Intensity(ctx context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
+	d, err := p.document(ctx, zone)
+	if err != nil {
+		return nil, err
 	}
-	if out = grid.Clip(out, from, to); len(out) == 0 {
-		return nil, fmt.Errorf("ask %s for the past of %s: the hub has none of this time: %w", p.client.URL(), fetch.Quote(zone, 40), grid.ErrNoData)
+	out, err := samples(d.Past, from, to)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("the hub has none of this time: %w", grid.ErrNoData)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for the past of %s: %w", p.client.URL(), fetch.Quote(zone, 40), err)
 	}
 	return out, nil
 }
 
-// Forecast returns what the page expects, an hour each.
+// Forecast returns what the hub expects, as its provider gave it. Of a server
+// that has the page of metrics only it is that of the page, an hour each.
 func (p *Provider) Forecast(ctx context.Context, zone string, from, to time.Time) ([]grid.Sample, error) {
+	d, err := p.document(ctx, zone)
+	switch {
+	case err == nil:
+		if out, err := samples(d.Forecast, from, to); err == nil && len(out) > 0 {
+			return out, nil
+		}
+	case !errors.Is(err, grid.ErrNoData):
+		return nil, err
+	}
 	z, err := p.read(ctx, zone)
 	if err != nil {
 		return nil, err
