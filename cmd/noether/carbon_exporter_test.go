@@ -118,6 +118,14 @@ func TestCarbonExporterServesAgentsAndScripts(t *testing.T) {
 	if code := run(t.Context(), []string{"carbon", "now", "--csv", "--zone=DE", "--hub=" + url}, nil, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "DE,100,file,average,lifecycle,") {
 		t.Error(code, out.String(), errs.String())
 	}
+	out.Reset()
+	if code := run(t.Context(), []string{"carbon", "best", "--csv", "--zone=DE", "--hub=" + url}, nil, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), ",40,false,100,60,60,DE,file,") {
+		t.Error(code, out.String(), errs.String())
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"carbon", "history", "--csv", "--zone=DE", "--hub=" + url, "--from=-3h", "--to=-2h"}, nil, strings.NewReader(""), &out, &errs); code != 0 || strings.Count(out.String(), ",100,false,DE,") == 0 {
+		t.Error(code, out.String(), errs.String())
+	}
 	if code := stop(); code != 0 {
 		t.Errorf("the exporter ended with %d", code)
 	}

@@ -173,7 +173,7 @@ func (c *carbonCommand) zonesOf(ctx context.Context, cfg *config.Config, log *sl
 func covers(provider string) string {
 	switch provider {
 	case "neso":
-		return "Great Britain (GB) and its regions"
+		return "Great Britain (GB) and its regions (GB-1 to GB-17)"
 	case "energy-charts":
 		return "countries of Europe, by their two letters"
 	case "rte":
