@@ -116,6 +116,8 @@ type document struct {
 	Zone     string      `json:"zone"`
 	Signal   grid.Signal `json:"signal"`
 	Factor   grid.Factor `json:"factor"`
+	Provider string      `json:"provider"`
+	Updated  time.Time   `json:"updated"`
 	Past     []written   `json:"past"`
 	Forecast []written   `json:"forecast"`
 }
@@ -138,7 +140,21 @@ func (p *Provider) document(ctx context.Context, zone string) (d document, err e
 	if d.Zone != zone {
 		return d, fmt.Errorf("ask %s for %s: the answer is about %s: is this the address of noether carbon exporter?", p.client.URL(), fetch.Quote(zone, 40), strconv.Quote(fetch.Quote(d.Zone, 40)))
 	}
-	return d, p.fits(zone, d.Signal, d.Factor)
+	if err := p.fits(zone, d.Signal, d.Factor); err != nil {
+		return d, err
+	}
+	if len(d.Provider) > 100 {
+		return d, fmt.Errorf("ask %s for %s: it does not say who the provider is", p.client.URL(), fetch.Quote(zone, 40))
+	}
+	if d.Provider != "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.origins == nil {
+			p.origins = map[string]origin{}
+		}
+		p.origins[zone] = origin{d.Provider, d.Updated}
+	}
+	return d, nil
 }
 
 // samples returns those that can be, between from and to.
