@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Mass is an amount of CO2e in whole nanograms. An int64 holds 9.2 t.
+// Mass is an amount of CO2e in whole nanograms. An int64 holds 9,200 t.
 type Mass int64
 
 // Units of mass.
