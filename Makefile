@@ -145,7 +145,7 @@ release: check-go $(GOLICENSES) $(HELM) ## what is given to users, in dist: VERS
 	$(GO) run ./deploy/release/cmd/noether-release -o dist -version "$(VERSION)" -licence-report bin/licences.csv -helm "$(HELM)"
 	@cd dist && sha256sum --quiet -c sha256sums.txt && echo "dist: sha256sum -c sha256sums.txt agrees"
 
-deploy-check: check-go ## compose files and bills of materials (those in dist too) against the schemas of others
+deploy-check: check-go ## compose files, bills of materials (those in dist too) and dashboards against the schemas of others
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 licences: $(GOLICENSES) ## every dependency has a licence of the list

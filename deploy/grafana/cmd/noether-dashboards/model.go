@@ -211,7 +211,7 @@ func (p panel) model() object {
 	case "stat":
 		m["options"] = object{
 			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "values": false}, "colorMode": "value", "graphMode": "none",
-			"justifyMode": "auto", "orientation": "auto", "textMode": "auto", "wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
+			"justifyMode": "auto", "orientation": "auto", "textMode": "auto", "wideLayout": true, "showPercentChange": false,
 		}
 	}
 	m["fieldConfig"] = object{"defaults": defaults, "overrides": overrides}
