@@ -326,3 +326,15 @@ func TestWhatCannotBeWritten(t *testing.T) {
 		t.Error("written after the end")
 	}
 }
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"kube-system/carbon-intensity", "a/b", "/", "a/b\nc: d", "a/b/c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := ParseName(s)
+		if err == nil && (n.String() != s || strings.ContainsAny(s, " \n\"'{}:#")) {
+			t.Errorf("%q became %v", s, n)
+		}
+	})
+}

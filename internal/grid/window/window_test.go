@@ -136,3 +136,40 @@ func TestAgainstTheMean(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is asked, the best window lies where it may, has no time without a
+// value, and is not worse than beginning now.
+func FuzzFind(f *testing.F) {
+	f.Add(int64(0), int64(3600), int64(86400), int64(0), []byte{100, 50, 0, 200})
+	f.Add(int64(-90), int64(5400), int64(7200), int64(60), []byte{255, 1, 1})
+	f.Add(int64(1), int64(1), int64(1), int64(1), []byte{})
+	f.Fuzz(func(t *testing.T, offset, length, within, step int64, values []byte) {
+		for _, v := range []int64{offset, length, within, step} {
+			if v > 1<<31 || v < -1<<31 {
+				return
+			}
+		}
+		var samples []grid.Sample
+		for i, v := range values[:min(len(values), 200)] {
+			if v > 0 { // 0 is a hole
+				from := at(0).Add(time.Duration(offset+int64(i)*1800) * time.Second)
+				samples = append(samples, grid.Sample{From: from, To: from.Add(30 * time.Minute), Intensity: float64(v)})
+			}
+		}
+		ask := Ask{From: at(0), To: at(0).Add(time.Duration(within) * time.Second), Length: time.Duration(length) * time.Second, Step: time.Duration(step) * time.Second}
+		if step > 0 && within/step > 10_000 {
+			return // slow, and nothing new
+		}
+		got, err := Find(samples, ask)
+		if err != nil {
+			return
+		}
+		mean, err := grid.Mean(samples, got.Best.From, got.Best.To)
+		if err != nil || math.Abs(mean-got.Best.Mean.GramsPerKWh()) > 1e-5 {
+			t.Errorf("%+v, want %v %v", got.Best, mean, err)
+		}
+		if got.Best.From.Before(ask.From) || got.Best.To.After(ask.To) || got.NowKnown && got.Now.Mean < got.Best.Mean {
+			t.Errorf("%+v for %+v", got, ask)
+		}
+	})
+}
