@@ -84,6 +84,49 @@ func TestAgentTakesWhatItIsGiven(t *testing.T) {
 	}
 }
 
+// The hub takes the arguments that the chart gives it, and a token is a file.
+func TestHubTakesWhatItIsGiven(t *testing.T) {
+	for _, name := range []string{"carbon-hub", "carbon-zones"} {
+		t.Run(name, func(t *testing.T) {
+			all := objects(t, render(t, "--values", filepath.Join("testdata", name+".values.yaml")))
+			var hub, set struct {
+				Spec struct {
+					Template struct {
+						Spec struct{ Containers []struct{ Args []string } }
+					}
+				}
+			}
+			find(t, all, "Deployment noether-carbon", &hub)
+			args := hub.Spec.Template.Spec.Containers[0].Args
+			if !slices.Equal(args[:2], []string{"carbon", "exporter"}) {
+				t.Errorf("the hub is told to %q", args[:2])
+			}
+			// The flags of its own: cmd/noether/carbon_exporter.go.
+			flags := pflag.NewFlagSet("exporter", pflag.ContinueOnError)
+			flags.StringArray("listen", nil, "")
+			zones := flags.StringArray("zone", nil, "")
+			flags.String("configmap", "", "")
+			registered := config.Register(flags, "grid.provider", "grid.token-file", "grid.query", "grid.factor", "grid.allow-estimates", "prometheus-url", "log.format")
+			if err := flags.Parse(args[2:]); err != nil {
+				t.Fatal(err)
+			}
+			if _, warnings, err := config.Load(registered, nil); err != nil || len(warnings) > 0 {
+				t.Fatalf("%q: %v, warnings %q", args, err, warnings)
+			}
+			if len(*zones) == 0 {
+				t.Errorf("%q has no zone", args)
+			}
+			// What the hub knows, no agent is given.
+			find(t, all, "DaemonSet noether", &set)
+			for _, arg := range set.Spec.Template.Spec.Containers[0].Args {
+				if strings.HasPrefix(arg, "--grid.token-file") || strings.HasPrefix(arg, "--grid.provider") {
+					t.Errorf("an agent with a hub has the argument %s", arg)
+				}
+			}
+		})
+	}
+}
+
 // operator is what prometheus-operator v0.85.0 puts before the relabelings of a
 // monitor (pkg/prometheus/promcfg.go, generateServiceMonitorConfig and
 // generatePodMonitorConfig), less what only selects targets.

@@ -24,6 +24,9 @@ func plain(t *testing.T, args ...string) string {
 	return out.String()
 }
 
+// hub is the wish that the overlay carbon-hub stands for.
+const hub = "carbon.hub.enabled=true,carbon.hub.zones={DE},carbon.providers={energy-charts}"
+
 const generated = "# Generated from the chart: go test ./deploy/helm -update. Do not edit.\n"
 
 func TestPlainManifests(t *testing.T) {
@@ -33,6 +36,7 @@ func TestPlainManifests(t *testing.T) {
 	golden(t, "../kustomize/overlays/prometheus-operator/monitoring.yaml", []byte(generated+plain(t,
 		"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true",
 		"--show-only", "templates/servicemonitor.yaml", "--show-only", "templates/prometheusrule.yaml")))
+	golden(t, "../kustomize/overlays/carbon-hub/hub.yaml", []byte(generated+plain(t, "--set", hub, "--show-only", "templates/carbon-hub.yaml")))
 }
 
 // An overlay gives what the chart gives with the same wish.
@@ -40,6 +44,7 @@ func TestKustomize(t *testing.T) {
 	for dir, args := range map[string][]string{
 		"base":                  {},
 		"overlays/unprivileged": {"--set", "variant=unprivileged"},
+		"overlays/carbon-hub":   {"--set", hub},
 		"overlays/prometheus-operator": {
 			"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true",
 			"--set", "serviceMonitor.labels.release=kube-prometheus-stack,prometheusRule.labels.release=kube-prometheus-stack",

@@ -95,10 +95,12 @@ func text(w http.ResponseWriter, s string) {
 }
 
 // readyz tells whether there is a figure for any zone: one zone whose provider
-// is away does not keep agents of other zones from theirs.
+// is away does not keep agents of other zones from theirs. A figure that stands
+// in is none before the provider was asked: agents would hold it for minutes.
 func (e *exporter) readyz(w http.ResponseWriter, _ *http.Request) {
 	for _, zone := range e.Zones {
-		if z := zone(); z.Known {
+		z := zone()
+		if asked := len(z.Sources) == 0 || z.Sources[0].Requests > 0; z.Known && asked {
 			text(w, "ready\n")
 			return
 		}

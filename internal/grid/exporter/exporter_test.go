@@ -147,6 +147,11 @@ func TestHealth(t *testing.T) {
 		t.Error(w.Code)
 	}
 	get200(t, page(t, unknown), "/healthz", "")
+	standIn := germany()
+	standIn.Provider, standIn.Sources = "yearly", []Source{{Name: "energy-charts"}, {Name: "yearly", Up: true, Requests: 1}}
+	if w := ask(page(t, standIn), http.MethodGet, "/readyz", ""); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("before the provider was asked: %d", w.Code)
+	}
 	get200(t, page(t, unknown, germany()), "/readyz", "")
 	if index, _ := get200(t, page(t, unknown, germany()), "/", ""); !strings.Contains(index, "312.5 gCO2e/kWh by energy-charts") || !strings.Contains(index, "not known yet") {
 		t.Error(index)

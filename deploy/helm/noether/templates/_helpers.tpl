@@ -164,6 +164,7 @@ metricRelabelings:
 {{- if dig "web" "config-file" "" $v.config }}
 {{- fail "config has web.config-file, which the chart sets itself: use the value web.configSecret" }}
 {{- end }}
+{{- include "noether.checkCarbon" . }}
 {{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled; podMonitor.enabled does without" }}
 {{- end }}
