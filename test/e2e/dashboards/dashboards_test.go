@@ -102,19 +102,19 @@ type dashboard struct {
 }
 
 type variable struct {
-	Name, Type, Definition, Query string
-	Multi                         bool
+	Name, Type, Definition, Query, AllValue string
+	Multi                                   bool
 }
 
 func (v *variable) UnmarshalJSON(b []byte) error {
 	var raw struct {
-		Name, Type, Definition string
-		Query                  any
-		Multi                  bool
+		Name, Type, Definition, AllValue string
+		Query                            any
+		Multi                            bool
 	}
 	err := json.Unmarshal(b, &raw)
 	query, _ := raw.Query.(string)
-	*v = variable{raw.Name, raw.Type, raw.Definition, query, raw.Multi}
+	*v = variable{raw.Name, raw.Type, raw.Definition, query, raw.AllValue, raw.Multi}
 	return err
 }
 
@@ -147,12 +147,14 @@ func (d *dashboard) choices(t *testing.T, s *server, all bool) *strings.Replacer
 			switch {
 			case !v.Multi:
 				value = options[0]
-			case all:
-				value = ".*"
+			case all && v.AllValue != "":
+				value = v.AllValue
 			default:
-				// Of namespaces and workloads, those with the most kinds of data.
-				slices.SortStableFunc(options, func(a, b string) int { return preferred(a) - preferred(b) })
-				options = options[:min(2, len(options))]
+				if !all {
+					// Of namespaces and workloads, those with the most kinds of data.
+					slices.SortStableFunc(options, func(a, b string) int { return preferred(a) - preferred(b) })
+					options = options[:min(2, len(options))]
+				}
 				for i := range options {
 					options[i] = strings.ReplaceAll(regexp.QuoteMeta(options[i]), `\`, `\\`)
 				}

@@ -90,8 +90,9 @@ func (h *history) load(data string) {
 	h.t.Logf("%d MB of samples", size>>20)
 }
 
-// others adds what is not the agents': kube-state-metrics, which sees the
-// image of cart change at six in the morning of the last day.
+// others adds what is not the agents': another job's target, and
+// kube-state-metrics, which sees the image of cart change at six in the morning
+// of the last day.
 func (h *history) others() {
 	release := begin().AddDate(0, 0, lastDay).Add(6 * time.Hour)
 	for at := begin(); !at.After(end()); at = at.Add(tick) {
@@ -99,6 +100,7 @@ func (h *history) others() {
 		if !at.Before(release) {
 			image = "registry.example/cart:1.4"
 		}
+		h.add(`up{cluster="blue",job="kubelet",instance="a",node="a"}`, at, 1)
 		h.add(fmt.Sprintf(`kube_pod_container_info{cluster="blue",namespace="shop",pod="cart-7d9f-0",uid=%q,container="main",image=%q}`, uid(1), image), at, 1)
 	}
 }

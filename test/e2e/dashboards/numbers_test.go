@@ -72,7 +72,7 @@ const burst = 5e-4
 
 func numbers(t *testing.T, s *server, tolerance float64) {
 	shop := map[string]string{"namespace": "shop", "workload": ".*", "window": "24h"}
-	all := map[string]string{"namespace": ".*", "workload": ".*", "node": ".*", "job": ".*", "window": "24h"}
+	all := map[string]string{"namespace": ".*", "workload": ".*", "node": ".*", "job": "(noether)", "window": "24h"}
 	onA := map[string]string{"node": "a"}
 	cart := map[string]string{"manifest": ".*", "path": "/"}
 	// How it comes to the answers: by query of its panel and labels of the line.
@@ -138,6 +138,8 @@ func numbers(t *testing.T, s *server, tolerance float64) {
 		{"agent", "Agents that answer", 0, all, "", 2, 0},
 		{"agent", "That do not", 0, all, "", 0, 0},
 		{"agent", "Imbalance", 0, all, "", 0, 0},
+		{"agent", "Sources that are down", 0, all, "", 0, 0},
+		{"agent", "CO2e of the machine less accounts", 0, all, "node=a", 0, 0},
 		{"agent", "Machine less accounts", 0, all, "node=a", 0, 0},
 		{"agent", "Machine less accounts", 0, all, "node=b", 0, 0},
 	} {

@@ -11,17 +11,18 @@ func agents() dashboard {
 		about: "Whether the agents are there, keep time, keep balance, and know the pods and the grid.",
 		variables: []object{
 			clusters(),
-			values("job", "Job", `label_values(noether_build_info{cluster=~"$cluster"}, job)`),
+			only(values("job", "Job", `label_values(noether_ticks_total{cluster=~"$cluster"}, job)`)),
 			values("node", "Node", `label_values(noether_node_watts{cluster=~"$cluster"}, node)`),
 		},
 		annotations: []object{agentStarts(of)},
 		rows: []row{
 			{"Now", []panel{
-				stat("Agents that answer", number, "", q(fmt.Sprintf("sum(up{%s})", job), "")),
-				stat("That do not", number, "", q(fmt.Sprintf("count(up{%s} == 0) or vector(0)", job), "")),
-				stat("Imbalance", joules, "Energy of the machine less that of its accounts: 0, or a bug.", q(each("max(abs(noether_imbalance_joules{%s}))"), "")),
+				stat("Agents that answer", number, "Of the chosen jobs.", q(fmt.Sprintf("sum(up{%s})", job), "")).wide(3),
+				stat("That do not", number, "", q(fmt.Sprintf("count(up{%s} == 0) or vector(0)", job), "")).wide(3),
+				stat("Imbalance", joules, "Energy of the machine less that of its accounts: 0, or a bug.", q(each("max(abs(noether_imbalance_joules{%s}))"), "")).wide(3),
+				stat("Imbalance of CO2e", grams, "CO2e of the machine less that of its accounts: 0, or a bug.", q(each("max(abs(noether_imbalance_co2e_grams{%s}))"), "")).wide(3),
 				stat("Pods without a name", number, "", q(each("sum(noether_unnamed_pods{%s})"), "")),
-				stat("Sources that are down", number, "Of names, and of what is known about the site.", q(each("count({__name__=~\"noether_names_up|noether_site_source_up\", %s} == 0) or vector(0)"), "")),
+				stat("Sources that are down", number, "Of names, and of what is known about the site. One that was never asked is not down.", q(fmt.Sprintf("count(noether_names_up{%[1]s} == 0 or noether_site_source_up{%[1]s} == 0 unless noether_site_source_requests_total{%[1]s} == 0) or vector(0)", of), "")),
 				stat("CPU of one agent", ratio, "Of one core, by its ticks.", q(each("avg(rate(noether_tick_cpu_seconds_total{%s}[$__rate_interval]))"), "")),
 			}},
 			{"Cost, and measuring", []panel{
@@ -34,7 +35,9 @@ func agents() dashboard {
 			}},
 			{"Balance", []panel{
 				graph("Machine less accounts", joules, "Of cumulative values: all that the machine used, less all that pods, containers outside of pods, virtual machines, units, sessions and the system used, less what has left the page. 0 but for the last digits of floating point.",
-					q(fmt.Sprintf(`sum by (node) (noether_node_joules_total{%[1]s}) - sum by (node) ({__name__=~"noether_(container|vm|unit|session|system)_joules_total|noether_retired_joules", pod_uid="", %[1]s} or noether_pod_joules_total{%[1]s})`, of), "{{node}}")).wide(24),
+					q(fmt.Sprintf(`sum by (node) (noether_node_joules_total{%[1]s}) - sum by (node) ({__name__=~"noether_(container|vm|unit|session|system)_joules_total|noether_retired_joules", pod_uid="", %[1]s} or noether_pod_joules_total{%[1]s})`, of), "{{node}}")),
+				graph("CO2e of the machine less accounts", grams, "The same of CO2e.",
+					q(fmt.Sprintf(`sum by (node) (noether_node_co2e_grams_total{%[1]s}) - sum by (node) ({__name__=~"noether_(container|vm|unit|session|system)_co2e_grams_total|noether_retired_co2e_grams", pod_uid="", %[1]s} or noether_pod_co2e_grams_total{%[1]s})`, of), "{{node}}")),
 			}},
 			{"Names", []panel{
 				graph("Requests", perSec, "To the API server, the kubelet or a container engine.", q(each("rate(noether_names_requests_total{%s}[$__rate_interval])"), "{{node}} {{source}}")),
@@ -43,7 +46,10 @@ func agents() dashboard {
 				graph("Age of what is known", seconds, "Since the source last answered.", q(each("time() - noether_names_last_sync_timestamp_seconds{%s}"), "{{node}} {{source}}")),
 			}},
 			{"Site: intensity, price, PUE", []panel{
-				table("Sources", "1 where the last answer was one. By grid zone where there is one.", query{each("min by (source, grid_zone) (noether_site_source_up{%s})"), "Up on all nodes", plain}),
+				table("Sources", "1 where the last answer was one. A link of the chain that was never asked has no requests.",
+					query{each("min by (source, grid_zone) (noether_site_source_up{%s})"), "Up on all nodes", plain},
+					query{each("sum by (source, grid_zone) (increase(noether_site_source_requests_total{%s}[$__range]))"), "Requests", number},
+					query{each("sum by (source, grid_zone) (increase(noether_site_source_failures_total{%s}[$__range]))"), "Without an answer of use", number}),
 				graph("Age of the last answer", seconds, "", q(each("time() - max by (source, grid_zone) (noether_site_source_last_success_timestamp_seconds{%s} > 0)"), "{{source}} {{grid_zone}}")).high(9),
 				graph("Requests", perSec, "Of all nodes: one hub asks for many.", q(each("sum by (source, grid_zone) (rate(noether_site_source_requests_total{%s}[$__rate_interval]))"), "{{source}} {{grid_zone}}")),
 				graph("Without an answer of use", perSec, "", q(each("sum by (source, grid_zone) (rate(noether_site_source_failures_total{%s}[$__rate_interval]))"), "{{source}} {{grid_zone}}")),

@@ -134,7 +134,7 @@ func application() dashboard {
 	}
 }
 
-// intensity is that of the grid zones of some nodes.
+// intensity is that of the grid zones of some nodes, as it is booked.
 func intensity(selector string) string {
-	return fmt.Sprintf("avg by (grid_zone, provider, signal, factor, estimated) (noether_grid_carbon_intensity_grams_per_kwh{%s})", selector)
+	return fmt.Sprintf(`avg by (grid_zone, provider, signal, factor, estimated) (noether_grid_carbon_intensity_grams_per_kwh{%s, signal="average"})`, selector)
 }

@@ -87,6 +87,13 @@ func values(name, label, query string) object {
 	return v
 }
 
+// only makes "all" of a variable the values that it offers: for labels that
+// others' series have too.
+func only(v object) object {
+	delete(v, "allValue")
+	return v
+}
+
 // one is a variable with the values of a label, of which one is chosen.
 func one(name, label, query string) object {
 	return object{
