@@ -306,8 +306,15 @@ func (p *page) joules(name string, labels ...string) (sum int64) {
 // runs runs the binary to its end and returns its exit code and what it said.
 func runs(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return runsIn(t, nil, args...)
+}
+
+// runsIn is runs with more in the environment.
+func runsIn(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
 	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ type server struct {
 	t   *testing.T
 	url string // http://127.0.0.1:PORT
 	log *buffer
+	pid int
 }
 
 // promOptions is what a Prometheus is started with.
@@ -101,6 +102,7 @@ func startServer(t *testing.T, address, ready string, header http.Header, progra
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.pid = cmd.Process.Pid
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	t.Cleanup(func() {
