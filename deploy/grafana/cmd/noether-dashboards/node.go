@@ -40,6 +40,9 @@ func node() dashboard {
 			}},
 			{"Who", []panel{
 				graph("Pods", watts, "", q(fmt.Sprintf("topk(15, %s)", rate("noether_pod_joules_total", of, "namespace, pod")), "{{namespace}}/{{pod}}")).stacked(),
+				table("Workloads, in the time shown", "The 25 that used most of this machine, pods that ended included.",
+					query{fmt.Sprintf("topk(25, %s)", since("noether_workload_joules_total", of, "namespace, workload_kind, workload", toKWh)("$__range")), "Energy", kwh},
+					query{since("noether_workload_co2e_grams_total", of, "namespace, workload_kind, workload", "")("$__range"), "CO2e", grams}).high(8),
 				graph("Units of the node", watts, "Such as the kubelet and the container runtime.", q(fmt.Sprintf("topk(10, %s)", rate("noether_unit_joules_total", of, "unit")), "{{unit}}")).stacked(),
 				graph("Virtual machines", watts, "", q(fmt.Sprintf("topk(10, %s)", rate("noether_vm_joules_total", of, "vm, hypervisor")), "{{vm}} ({{hypervisor}})")).stacked(),
 				graph("Processes", watts, "Dynamic energy of those that are listed by themselves.", q(fmt.Sprintf("topk(10, sum by (comm, pid) (noether_process_watts{%s}))", of), "{{comm}} {{pid}}")).stacked(),
