@@ -6,25 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"noether/internal/config"
 	"noether/internal/grid"
-	"noether/internal/grid/electricitymaps"
-	"noether/internal/grid/energycharts"
-	"noether/internal/grid/entsoe"
+	"noether/internal/grid/all"
 	secrets "noether/internal/grid/fetch"
-	"noether/internal/grid/file"
-	"noether/internal/grid/fixed"
-	"noether/internal/grid/hub"
-	"noether/internal/grid/neso"
-	"noether/internal/grid/prometheus"
-	"noether/internal/grid/rte"
 	"noether/internal/grid/watch"
-	"noether/internal/grid/watttime"
-	"noether/internal/grid/yearly"
 	identity "noether/internal/identity/all"
 	"noether/internal/promclient"
 	"noether/internal/site"
@@ -97,11 +86,12 @@ func needsNoZone(cfg *config.Config) bool {
 }
 
 // floor is the provider that always answers: the yearly average of a country.
+// It is nil where there is none.
 func floor(zone string) grid.Provider {
 	if zone == nowhere {
 		return nil
 	}
-	p, err := yearly.New(yearly.Options{})
+	p, err := all.Floor()
 	if err != nil {
 		return nil // a chain without a floor is one all the same
 	}
@@ -122,43 +112,15 @@ func openChain(p *process, cfg *config.Config, client *promclient.Client, now fu
 }
 
 func openProvider(p *process, cfg *config.Config, l config.Link, client *promclient.Client, now func() time.Time) (grid.Provider, error) {
-	factor, token := grid.Factor(cfg.Grid.Factor), tokenOf(p, cfg, l.Name)
-	switch l.Name {
-	case "electricitymaps":
-		return needsToken(l.Name, token, func() (grid.Provider, error) {
-			return electricitymaps.New(electricitymaps.Options{Token: token, Factor: factor, Estimates: cfg.Grid.AllowEstimates, Transport: p.transport, Now: now})
-		})
-	case "entsoe":
-		return needsToken(l.Name, token, func() (grid.Provider, error) {
-			return entsoe.New(entsoe.Options{Token: token, Factor: factor, Transport: p.transport, Now: now})
-		})
-	case "watttime":
-		return needsToken(l.Name, token, func() (grid.Provider, error) {
-			return watttime.New(watttime.Options{Token: token, Transport: p.transport, Now: now})
-		})
-	case "energy-charts":
-		return energycharts.New(energycharts.Options{Transport: p.transport, Now: now})
-	case "neso":
-		return neso.New(neso.Options{Transport: p.transport, Now: now})
-	case "rte":
-		return rte.New(rte.Options{Transport: p.transport, Now: now})
-	case "hub":
-		return hub.New(hub.Options{Base: cfg.Grid.Hub, Token: token, Factor: factor, Transport: p.transport, Now: now})
-	case "prometheus":
-		return prometheus.New(prometheus.Options{Client: client, Query: cfg.Grid.Query, Factor: factor, Now: now})
-	case "file":
-		return file.NewProvider(file.Options{Path: l.Argument, Factor: factor, Now: now})
-	case "fixed":
-		v, err := strconv.ParseFloat(l.Argument, 64)
-		if err != nil {
-			return nil, fmt.Errorf("take a fixed carbon intensity: %q is no number", l.Argument)
-		}
-		return fixed.New(fixed.Options{Intensity: v, Factor: factor})
-	case "yearly":
-		return yearly.New(yearly.Options{})
-	default:
-		return nil, fmt.Errorf("open provider %q of carbon intensity: there is none of this name", l.Name)
+	zone := cfg.Grid.Zone
+	if zone == site.Auto {
+		zone = ""
 	}
+	return all.Open(l.String(), all.Settings{
+		Zone: zone, Factor: grid.Factor(cfg.Grid.Factor), AllowEstimates: cfg.Grid.AllowEstimates,
+		Tokens: map[string]secrets.Secret{l.Name: tokenOf(p, cfg, l.Name)},
+		Hub:    cfg.Grid.Hub, Query: cfg.Grid.Query, Prometheus: client, Now: now, Transport: p.transport,
+	})
 }
 
 // tokenOf returns the secret that a provider is asked with: of its file, or of
@@ -172,14 +134,6 @@ func tokenOf(p *process, cfg *config.Config, provider string) secrets.Secret {
 
 // tokenVariable returns the variable of the environment with a provider's token.
 func tokenVariable(provider string) string { return strings.ToUpper(provider) + "_TOKEN" }
-
-// needsToken opens a provider that answers nobody without one.
-func needsToken(name string, token secrets.Secret, open func() (grid.Provider, error)) (grid.Provider, error) {
-	if token.IsZero() {
-		return nil, fmt.Errorf("open provider %s of carbon intensity: it has no token: set --grid.token-file %[1]s=FILE, or %s in the environment", name, tokenVariable(name))
-	}
-	return open()
-}
 
 // openPrometheus returns the client for queries, nil if no setting names a server.
 func openPrometheus(p *process, cfg *config.Config) (*promclient.Client, error) {

@@ -54,6 +54,14 @@ type Link struct {
 	Argument string // grams of fixed:, path of file:, else empty
 }
 
+// String returns the link as settings write it.
+func (l Link) String() string {
+	if l.Argument == "" {
+		return l.Name
+	}
+	return l.Name + ":" + l.Argument
+}
+
 // Chain returns the providers in the order in which they are asked. A hub
 // stands for all of them.
 func (g *Grid) Chain() []Link {
@@ -292,6 +300,9 @@ func checkZone(s string) error {
 		return nil
 	}
 	if cloud, region, ok := strings.Cut(s, ":"); ok {
+		if country := cloud; len(country) == 2 && strings.ToUpper(country) == country && region != "" {
+			return checkWord(region) // of a provider's own: GB:SW1 is a postcode
+		}
 		if err := checkWord(region); err != nil || region == "" {
 			return errors.New("has no region that can be one: write it like aws:eu-central-1")
 		}

@@ -45,7 +45,7 @@ func TestChain(t *testing.T) {
 }
 
 func TestZonesThatMayBe(t *testing.T) {
-	for _, s := range []string{"auto", "DE", "DEU", "US-CAL-CISO", "SE-SE3", "aws:eu-central-1", "azure:westeurope", "52.52, 13.405"} {
+	for _, s := range []string{"auto", "DE", "DEU", "US-CAL-CISO", "SE-SE3", "aws:eu-central-1", "GB:SW1", "azure:westeurope", "52.52, 13.405"} {
 		if err := checkZone(s); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
