@@ -104,7 +104,7 @@ func application() dashboard {
 				graph("CO2e by hour", grams, "Of the hour before each bar's time.", q(fmt.Sprintf("sum by (phase) (%snoether_co2e_grams:increase1h{%s})", level, of), "{{phase}}")).hourly(),
 				graph("CO2e now", gramsHour, "Grams an hour, by workload.", q(rate(counts+"co2e_grams_total", of, "namespace, workload")+" * 3600", "{{namespace}}/{{workload}}")).stacked().wide(24),
 			}},
-			{"Cost, and what it is like", []panel{
+			{"Cost", []panel{
 				stat("Cost", number, "Energy with PUE at the price of each moment, credits subtracted. Whole hours.", windows(nil, over(level+"noether_energy_cost:increase1h", of, "currency"), "{{currency}}")...).wide(24).digits(4),
 			}},
 			{"What it is like, over the chosen window", equivalences(energy("$window"), mass("$window"))},
