@@ -95,7 +95,7 @@ func (r *run) write(name string, content []byte) error {
 func (r *run) binary(arch string) string { return filepath.Join(r.work, "noether-"+arch) }
 
 // packed are files of the checkout that archives with a binary hold.
-var packed = []string{"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "deploy/systemd/noether.service"} //nolint:gochecknoglobals // a table
+var packed = []string{"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "deploy/systemd/noether.service", "deploy/systemd/noether-carbon.service"} //nolint:gochecknoglobals // a table
 
 // binaries builds each binary, its archive and its bill of materials.
 func (r *run) binaries(ctx context.Context, byPackage map[string]string) error {

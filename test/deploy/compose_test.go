@@ -23,7 +23,7 @@ func load(t *testing.T, names ...string) *types.Project {
 	for i, n := range names {
 		names[i] = filepath.Join(compose, n)
 	}
-	options, err := cli.NewProjectOptions(names, cli.WithEnv([]string{"NODE_NAME=kept"}))
+	options, err := cli.NewProjectOptions(names, cli.WithEnv([]string{"NODE_NAME=kept", "GRID_ZONE=FR"}), cli.WithDefaultProfiles("carbon"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,32 @@ func TestComposeFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCompositionOfTheHub: the profile has a container that may do nothing but
+// ask, and the agent reads it only with the file that says so.
+func TestCompositionOfTheHub(t *testing.T) {
+	without, err := load(t, "compose.yml").WithProfiles(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := without.Services["carbon"]; ok || without.Services["noether"].Environment["NOETHER_GRID_HUB"] != nil {
+		t.Error("without the profile and its file there is a hub")
+	}
+	p := load(t, "compose.yml", "compose.carbon.yml")
+	hub, ok := p.Services["carbon"]
+	if !ok || hub.User != "65532:65532" || len(hub.CapAdd) > 0 || !slices.Equal(hub.CapDrop, []string{"ALL"}) || !hub.ReadOnly || !slices.Contains(hub.SecurityOpt, "no-new-privileges:true") || len(hub.Volumes) > 0 {
+		t.Errorf("the hub: %+v", hub)
+	}
+	if want := []string{"carbon", "exporter", "--listen=:9878", "--zone=FR", "--grid.provider=energy-charts"}; !slices.Equal(hub.Command, want) {
+		t.Errorf("command %q, want %q", hub.Command, want)
+	}
+	agent := p.Services["noether"].Environment
+	for name, want := range map[string]string{"NOETHER_GRID_HUB": "http://carbon:9878", "NOETHER_GRID_ZONE": "FR"} {
+		if got := agent[name]; got == nil || *got != want {
+			t.Errorf("%s of the agent is %v, want %s", name, got, want)
+		}
 	}
 }
 
