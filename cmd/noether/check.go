@@ -30,9 +30,10 @@ func newCheck(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what can be measured here, what cannot, why, and what mends it",
-		Long: `check tries every energy sensor, every source of CPU time and whoever tells the
-names of pods and containers, and says for each whether it works, is absent,
-forbidden, masked or broken, why, and the command that mends it. It measures for
+		Long: `check tries every energy sensor, every source of CPU time, whoever tells the names
+of pods and containers, and what turns energy into CO2e and money, and says for
+each whether it works, is absent, forbidden, masked or broken, why, and what mends
+it. Providers of carbon intensity are asked only if they are set. It measures for
 a second and ends with what the agent would do here, with the same flags,
 variables and file.
 
@@ -40,6 +41,7 @@ The exit code is 0 when the agent would produce energy and 1 when it would not,
 or when the settings are wrong. An estimate is energy, unless --require measured.`,
 		Example: `  noether check
   noether check --require measured
+  noether check --grid.zone DE --grid.provider energy-charts
   noether check --config /etc/noether/noether.yml
   noether check --json | jq .agent`,
 		Args: noArgs,
@@ -59,11 +61,11 @@ or when the settings are wrong. An estimate is energy, unless --require measured
 
 // checkSettings are the flags of the agent that change what check would say.
 func checkSettings() []string {
-	return []string{
+	return append([]string{
 		"config", "listen", "web.config-file", "interval", "keep-finished", "processes", "sensor", "usage", "policy", "node-name",
 		"kube-source", "kube-config", "kube-kubelet-url", "kube-kubelet-ca", "kube-token-file", "kube-pod-labels", "container-names",
 		"root", "procfs", "sysfs", "cgroupfs", "model.idle-watts", "model.max-watts", "model.tdp-watts", "log.level", "log.format",
-	}
+	}, siteSettings()...)
 }
 
 // report is everything that check found out.
@@ -73,6 +75,7 @@ type report struct {
 	Sensors  []verdict `json:"sensors"`
 	Usage    []verdict `json:"usage"`
 	Names    []verdict `json:"names"` // of pods and containers
+	Site     []verdict `json:"site"`  // what turns energy into CO2e and money
 	Agent    outlook   `json:"agent"`
 }
 
@@ -116,7 +119,7 @@ func runCheck(ctx context.Context, p *process, flags *config.Flags, asJSON, meas
 			r.Problems = append(r.Problems, problem.String())
 		}
 	}
-	r.lookAround(ctx, &cfg)
+	r.lookAround(ctx, p, &cfg)
 	if len(r.Problems) == 0 {
 		r.lookAhead(ctx, &cfg)
 	} else {
@@ -140,7 +143,7 @@ func runCheck(ctx context.Context, p *process, flags *config.Flags, asJSON, meas
 }
 
 // lookAround probes every sensor and every usage source, whatever the settings chose.
-func (r *report) lookAround(ctx context.Context, cfg *config.Config) {
+func (r *report) lookAround(ctx context.Context, p *process, cfg *config.Config) {
 	clock := agent.SystemClock()
 	open, verdicts, _ := sensors.Open(ctx, sensorEnv(cfg, clock), []string{"auto"}, sensors.Table(cfg.Model))
 	_ = (&machine{sensors: open}).close() // they were opened to be looked at
@@ -154,6 +157,16 @@ func (r *report) lookAround(ctx context.Context, cfg *config.Config) {
 		named := verdictOf(v)
 		named.Chosen = v.Status == probe.Works
 		r.Names = append(r.Names, named)
+	}
+	answered := false
+	for _, v := range probeSite(ctx, p, cfg, clock) {
+		known := verdictOf(v)
+		known.Chosen = v.Status == probe.Works
+		if config.IsProvider(v.Name) { // the first that answers is right
+			known.Chosen = known.Chosen && !answered
+			answered = answered || known.Chosen
+		}
+		r.Site = append(r.Site, known)
 	}
 }
 
@@ -273,6 +286,7 @@ func (r *report) write(w io.Writer, columns int) error {
 	t.verdicts("Where energy comes from", r.Sensors)
 	t.verdicts("Where CPU time comes from", r.Usage)
 	t.verdicts("Where names of pods and containers come from", r.Names)
+	t.verdicts("What turns energy into CO2e and money", r.Site)
 	t.heading("What the agent would do here")
 	o := &r.Agent
 	if !o.Energy {

@@ -48,6 +48,12 @@ var providers = map[string]struct { //nolint:gochecknoglobals // a table that no
 	"hub":             {factor: "-", token: true},
 }
 
+// IsProvider tells whether settings name a provider so.
+func IsProvider(name string) bool {
+	_, ok := providers[name]
+	return ok
+}
+
 // Link is one provider of the chain.
 type Link struct {
 	Name     string // as in labels

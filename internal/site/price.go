@@ -120,6 +120,12 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:40], "") + "…"
 }
 
+// At returns the price at a time.
+func (t *Tariff) At(at time.Time) unit.Price {
+	price, _ := t.at(at)
+	return price
+}
+
 // at returns the price at t, and the next moment at which it may be another
 // one: a time of day of the tariff, or the clocks of the zone being changed.
 func (t *Tariff) at(at time.Time) (price unit.Price, until time.Time) {
