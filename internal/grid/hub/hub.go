@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"noether/internal/grid"
 	"noether/internal/grid/fetch"
@@ -362,8 +364,8 @@ func (z *onPage) take(s series) error {
 	if z.known {
 		return errors.New("there are two: a hub has one for each zone")
 	}
-	if labels["provider"] == "" || len(labels["provider"]) > 100 {
-		return errors.New("it does not say who the provider is")
+	if by := labels["provider"]; by == "" || len(by) > 100 || !utf8.ValidString(by) || strings.ContainsFunc(by, unicode.IsControl) {
+		return errors.New("it does not say who the provider is, in a word that can be passed on")
 	}
 	z.known, z.intensity, z.estimated = true, v, estimated
 	z.provider = labels["provider"]

@@ -179,6 +179,8 @@ func TestRefusals(t *testing.T) {
 		"twice the same":   strings.Repeat(intensityFamily+"{grid_zone=\"DE\",provider=\"a\"} 300\n", 2),
 		"two providers":    intensityFamily + "{grid_zone=\"DE\",provider=\"a\"} 300\n" + intensityFamily + "{grid_zone=\"DE\",provider=\"b\"} 301\n",
 		"nobody said it":   intensityFamily + "{grid_zone=\"DE\"} 300\n",
+		"nobody's name":    intensityFamily + "{grid_zone=\"DE\",provider=\"\xff\xfe\",signal=\"average\",factor=\"lifecycle\"} 300\n",
+		"a name of lines":  intensityFamily + "{grid_zone=\"DE\",provider=\"a\\nb\",signal=\"average\",factor=\"lifecycle\"} 300\n",
 		"a horizon":        forecastFamily + "{grid_zone=\"DE\",horizon=\"soon\"} 300\n",
 		"garbage after it": page("300") + "}garbage<",
 		"a page cut short": strings.TrimSuffix(page("300"), " 1\n"),

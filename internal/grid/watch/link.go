@@ -32,19 +32,49 @@ type link struct {
 // than anything is ever planned was planned before the clock was set.
 func due(at, now time.Time) bool { return !now.Before(at) || at.Sub(now) > 25*time.Hour }
 
+// setBack adapts to a clock that went back: whatever was planned comes no later
+// than it would have, and what was said of a time that is to come again is
+// forgotten, as nobody has said it of that time.
+func (l *link) setBack(back time.Duration, now time.Time) {
+	l.quiet = l.quiet.Add(-back)
+	for _, plan := range [...]*time.Time{&l.next, &l.nextPast, &l.nextForecast} {
+		if *plan = plan.Add(-back); back > shortest {
+			*plan = time.Time{}
+		}
+	}
+	if back <= skew {
+		return
+	}
+	l.forecast, l.end = nil, time.Time{}
+	l.samples = slices.DeleteFunc(l.samples, func(s Sample) bool { return s.From.After(now.Add(skew)) })
+	if n := len(l.samples); n > 0 {
+		l.end = l.samples[n-1].To
+	}
+}
+
+// guarded turns a panic into an error: energy is counted on, without grams.
+func guarded[T any](ask func() (T, error)) (answer T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the provider panics, which is a mistake in Noether: please report it: %v", p)
+		}
+	}()
+	return ask()
+}
+
 // fresh tells whether the link's newest sample still says something about now.
 func (l *link) fresh(now time.Time) bool {
 	return now.Sub(l.end) <= max(2*time.Hour, 2*l.info.Step)
 }
 
 func (w *Watch) askLatest(ctx context.Context, l *link) {
-	s, err := func() (grid.Sample, error) {
+	s, err := guarded(func() (grid.Sample, error) {
 		within, cancel := context.WithTimeout(ctx, deadline)
 		defer cancel()
 		w.asked = true
 		l.status.Requests++
 		return l.provider.Latest(within, w.zone)
-	}()
+	})
 	now := w.wall()
 	if err == nil {
 		err = w.plausible(s)
@@ -126,7 +156,7 @@ func (w *Watch) askPast(ctx context.Context, l *link) {
 	defer cancel()
 	w.asked = true
 	l.status.Requests++
-	samples, err := l.provider.Intensity(within, w.zone, now.Add(-Window), now)
+	samples, err := guarded(func() ([]grid.Sample, error) { return l.provider.Intensity(within, w.zone, now.Add(-Window), now) })
 	if ctx.Err() != nil {
 		return
 	}
@@ -149,7 +179,9 @@ func (w *Watch) askForecast(ctx context.Context, l *link) {
 	defer cancel()
 	w.asked = true
 	l.status.Requests++
-	samples, err := l.provider.Forecast(within, w.zone, now, now.Add(24*time.Hour))
+	samples, err := guarded(func() ([]grid.Sample, error) {
+		return l.provider.Forecast(within, w.zone, now, now.Add(24*time.Hour))
+	})
 	if ctx.Err() != nil {
 		return
 	}
@@ -175,7 +207,7 @@ func (w *Watch) askFloor(ctx context.Context) {
 	f.next = now.Add(longest)
 	w.asked = true
 	f.status.Requests++
-	s, err := f.provider.Latest(ctx, w.zone)
+	s, err := guarded(func() (grid.Sample, error) { return f.provider.Latest(ctx, w.zone) })
 	if err == nil {
 		err = w.plausible(s)
 	}
@@ -203,6 +235,9 @@ func (w *Watch) plausible(s grid.Sample) error {
 	}
 	if !s.To.After(s.From) {
 		return fmt.Errorf("a value holds from %s to %s", clock(s.From), clock(s.To))
+	}
+	if s.From.Year() < 1700 || s.To.Year() > 2250 { // nanoseconds since 1970 are an int64
+		return fmt.Errorf("a value holds from %s to %s, which is no time that can be counted with", clock(s.From), clock(s.To))
 	}
 	return nil
 }
@@ -240,7 +275,8 @@ func (w *Watch) samples(in []grid.Sample, l *link, now time.Time) []Sample {
 
 // merge lets what was just said replace what was said before about its times.
 func (l *link) merge(samples []Sample, now time.Time) {
-	l.samples = slices.DeleteFunc(overlay(l.samples, samples), func(s Sample) bool { return s.To.Before(now.Add(-Window)) })
+	all := slices.DeleteFunc(overlay(l.samples, samples), func(s Sample) bool { return s.To.Before(now.Add(-Window)) })
+	l.samples = all[max(len(all)-most, 0):]
 }
 
 // overlay returns top and what of base it leaves uncovered.

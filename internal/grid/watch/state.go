@@ -25,7 +25,7 @@ type State struct {
 	// time.
 	Forecast []Sample
 	// Sources is how each link is doing, in the order of the chain, the floor
-	// last.
+	// last. Links of one name are one.
 	Sources []Status
 
 	floor *Sample // of any time; nil if there is none
@@ -145,10 +145,28 @@ func (w *Watch) publish(now time.Time) {
 		s.Forecast = slices.DeleteFunc(slices.Clone(w.links[w.last].forecast), func(f Sample) bool { return !f.To.After(now) })
 	}
 	for _, l := range w.links {
-		s.Sources = append(s.Sources, l.status)
+		s.add(&l.status)
 	}
 	if w.floor != nil {
-		s.Sources, s.floor = append(s.Sources, w.floor.status), w.floor.value
+		s.floor = w.floor.value
+		s.add(&w.floor.status)
 	}
 	w.state.Store(s)
+}
+
+// add puts a link's status to that of others of its name, such as two files:
+// names are labels, and stand for one source each.
+func (s *State) add(status *Status) {
+	at := slices.IndexFunc(s.Sources, func(o Status) bool { return o.Provider == status.Provider })
+	if at < 0 {
+		s.Sources = append(s.Sources, *status)
+		return
+	}
+	one := &s.Sources[at]
+	one.Up = one.Up || status.Up
+	one.Requests += status.Requests
+	one.Failures += status.Failures
+	if status.Success.After(one.Success) {
+		one.Success = status.Success
+	}
 }

@@ -34,7 +34,7 @@ const (
 	deadline = 30 * time.Second // of one question, a login included
 	nap      = time.Minute      // sleep no longer, so that a suspended machine notices soon
 	skew     = 15 * time.Minute // how far ahead of this machine's clock a provider's may be
-	most     = 10_000           // samples of one answer
+	most     = 10_000           // samples of one answer, and of all that are kept of a link
 )
 
 // Options say what to watch.
@@ -64,12 +64,13 @@ type Watch struct {
 	state atomic.Pointer[State]
 
 	// The rest belongs to Run.
-	noFloor string   // why there is none
-	active  int      // index of the link that the present value is from; -1 if none
-	last    int      // the one that was active last
-	said    string   // by the last line of the log
-	asked   bool     // somebody, since the last state was published
-	past    []Sample // as published
+	noFloor string    // why there is none
+	active  int       // index of the link that the present value is from; -1 if none
+	last    int       // the one that was active last
+	at      time.Time // of the last round
+	said    string    // by the last line of the log
+	asked   bool      // somebody, since the last state was published
+	past    []Sample  // as published
 	revised uint64
 }
 
@@ -135,8 +136,9 @@ func New(o Options) (*Watch, error) {
 			w.noFloor = fmt.Sprintf("%s is %s and %s, the chain %s and %s", info.Name, info.Signal, info.Factor, w.signal, w.factor)
 		}
 	}
+	w.at = w.wall()
 	w.askFloor(context.Background())
-	w.publish(w.wall())
+	w.publish(w.at)
 	return w, nil
 }
 
@@ -180,8 +182,25 @@ func (w *Watch) Run(ctx context.Context) error {
 // a machine sleeps.
 func (w *Watch) wall() time.Time { return w.now().Round(0) }
 
+// follow adapts to a clock that was set back since the last round. What was
+// planned for a time that has gone is due anyway.
+func (w *Watch) follow(now time.Time) {
+	back := w.at.Sub(now)
+	if w.at = now; back <= 0 {
+		return
+	}
+	if w.floor != nil {
+		w.floor.next = w.floor.next.Add(-back)
+	}
+	for _, l := range w.links {
+		l.setBack(back, now)
+	}
+	w.asked = w.asked || back > skew // there is something new to publish
+}
+
 // round asks each link that is due, until one has a present value.
 func (w *Watch) round(ctx context.Context) {
+	w.follow(w.wall())
 	w.askFloor(ctx)
 	w.active = -1
 	for i, l := range w.links {

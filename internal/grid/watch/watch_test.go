@@ -599,6 +599,146 @@ func TestClockSet(t *testing.T) {
 	})
 }
 
+// shifted is a clock that can be set.
+type shifted struct {
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+func (c *shifted) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset)
+}
+
+func (c *shifted) set(offset time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset = offset
+}
+
+// TestClockSetBackByHours asks at once, but not whoever wants silence.
+func TestClockSetBackByHours(t *testing.T) {
+	first, second := hourly("first", 300), hourly("second", 400)
+	first.fails(&grid.LimitedError{RetryAfter: time.Hour})
+	clock := &shifted{}
+	watching(t, Options{Links: []grid.Provider{first, second}, Now: clock.now}, func(t *testing.T, _ *Watch, _ *lines) {
+		pass(10 * time.Minute)
+		n := second.requests()
+		clock.set(-3 * time.Hour)
+		pass(2 * time.Minute)
+		if second.requests() != n+1 {
+			t.Errorf("asked %d times after the clock was set", second.requests()-n)
+		}
+		pass(40 * time.Minute)
+		if n := first.requests(); n != 1 {
+			t.Errorf("who wants an hour of silence was asked %d times in 52 minutes", n)
+		}
+		pass(20 * time.Minute)
+		if n := first.requests(); n != 2 {
+			t.Errorf("who wants an hour of silence was asked %d times in 72 minutes", n)
+		}
+	})
+}
+
+// TestClockAheadForAWhile forgets what was said of the days that did not come.
+func TestClockAheadForAWhile(t *testing.T) {
+	first, second := hourly("first", 300), hourly("second", 400)
+	first.info.Step = 5 * time.Minute
+	clock := &shifted{}
+	first.set(func() {
+		first.latest = func(time.Time) (grid.Sample, error) { // as a hub does
+			now := clock.now()
+			return grid.Sample{From: now, To: now.Add(15 * time.Minute), Intensity: 300}, nil
+		}
+	})
+	watching(t, Options{Links: []grid.Provider{first, second}, Now: clock.now}, func(t *testing.T, w *Watch, _ *lines) {
+		clock.set(72 * time.Hour)
+		pass(10 * time.Minute)
+		clock.set(0)
+		first.fails(errors.New("down"))
+		pass(3 * time.Minute)
+		want(t, w, "when the clock is right again and the first is down", "400 second")
+		for _, s := range w.Latest().Past {
+			if s.From.After(time.Now().Add(skew)) {
+				t.Errorf("it knows what %s was like: %+v", s.From, s)
+			}
+		}
+	})
+}
+
+// TestPanic of a provider is its failure.
+func TestPanic(t *testing.T) {
+	first, second := hourly("first", 300), hourly("second", 400)
+	first.set(func() { first.latest = func(time.Time) (grid.Sample, error) { panic("index out of range") } })
+	second.set(func() {
+		second.past = func(_, _ time.Time) ([]grid.Sample, error) { panic("past") }
+		second.forecast = func(_, _ time.Time) ([]grid.Sample, error) { panic("forecast") }
+	})
+	watching(t, Options{Links: []grid.Provider{first, second}}, func(t *testing.T, w *Watch, log *lines) {
+		want(t, w, "the next answers", "400 second")
+		if got := log.all(); len(got) != 1 || !strings.Contains(got[0], "panics") {
+			t.Errorf("the log has %q", got)
+		}
+	})
+}
+
+// TestTwoOfOneName, such as two files, are one source: names are labels.
+func TestTwoOfOneName(t *testing.T) {
+	first, second := hourly("file", 300), hourly("file", 400)
+	first.fails(errors.New("no such file"))
+	watching(t, Options{Links: []grid.Provider{first, second}}, func(t *testing.T, w *Watch, _ *lines) {
+		want(t, w, "the second file", "400 file")
+		if diff := cmp.Diff([]Status{{Provider: "file", Up: true, Requests: 3, Failures: 1, Success: time.Now()}}, w.Latest().Sources); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// TestBounded keeps no more than it can use of a provider that never says the
+// same twice.
+func TestBounded(t *testing.T) {
+	p := hourly("first", 300)
+	n := 0
+	p.set(func() {
+		p.past = func(from, _ time.Time) ([]grid.Sample, error) {
+			n++
+			var out []grid.Sample
+			for i := range most {
+				at := from.Add(time.Duration(i)*17*time.Second + time.Duration(n)*time.Second)
+				out = append(out, grid.Sample{From: at, To: at.Add(500 * time.Millisecond), Intensity: 100})
+			}
+			return out, nil
+		}
+	})
+	watching(t, Options{Links: []grid.Provider{p}}, func(t *testing.T, w *Watch, _ *lines) {
+		pass(5 * time.Hour)
+		past := w.Latest().Past
+		if len(past) > most || n < 3 {
+			t.Errorf("%d samples are kept after %d answers", len(past), n)
+		}
+		want(t, w, "the present", "300 first")
+	})
+}
+
+// TestYearsThatAreNone cannot be counted with in nanoseconds.
+func TestYearsThatAreNone(t *testing.T) {
+	p := hourly("first", 300)
+	p.set(func() {
+		p.past = func(_, to time.Time) ([]grid.Sample, error) {
+			return []grid.Sample{
+				{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: to, Intensity: 1},
+				{From: to.Add(-time.Hour), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Intensity: 1},
+			}, nil
+		}
+	})
+	watching(t, Options{Links: []grid.Provider{p}}, func(t *testing.T, w *Watch, _ *lines) {
+		if past := w.Latest().Past; len(past) != 1 || past[0].Intensity != unit.IntensityOf(300) {
+			t.Errorf("it believes %+v", past)
+		}
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	marginal, direct := hourly("watttime", 1), hourly("neso", 1)
 	marginal.info.Signal, direct.info.Factor = grid.Marginal, grid.Direct
