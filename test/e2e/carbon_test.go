@@ -120,10 +120,9 @@ func TestCarbonFromProviderToPod(t *testing.T) {
 
 // inPrometheus asks a real Prometheus for what the page of an agent says.
 func inPrometheus(t *testing.T, a *agent, hub *server, p *page) {
-	config := "global: {scrape_interval: 1s}\nscrape_configs:\n"
-	for job, address := range map[string]string{"noether": a.address, "hub": strings.TrimPrefix(hub.url, "http://")} {
-		config += fmt.Sprintf("  - {job_name: %s, static_configs: [{targets: [%q]}]}\n", job, address)
-	}
+	config := fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs:\n"+
+		"  - {job_name: noether, static_configs: [{targets: [%q]}]}\n  - {job_name: hub, static_configs: [{targets: [%q]}]}\n",
+		a.address, strings.TrimPrefix(hub.url, "http://"))
 	s := startPrometheus(t, promOptions{config: config})
 	one := func(query string) float64 {
 		t.Helper()
@@ -229,14 +228,7 @@ func TestCarbonLeavesEnergyAlone(t *testing.T) {
 func TestCarbonWithoutItsProvider(t *testing.T) {
 	t.Parallel()
 	table := filepath.Join(t.TempDir(), "de.csv")
-	now := time.Now().UTC().Truncate(time.Hour)
-	rows := "timestamp,zone,gCO2e/kWh\n"
-	for h := -2; h < 3; h++ {
-		rows += now.Add(time.Duration(h)*time.Hour).Format(time.RFC3339) + ",DE,200\n"
-	}
-	if err := os.WriteFile(table, []byte(rows), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	hours(t, table, time.Now().Truncate(time.Hour).Add(-2*time.Hour), 200, 200, 200, 200, 200)
 	const wrong = "wrong-key-5c1d7e"
 	for name, c := range map[string]struct {
 		change    func(*providers)
@@ -288,6 +280,19 @@ func TestCarbonWithoutItsProvider(t *testing.T) {
 			}
 			keeps(t, a.cmd.Process.Pid, key, log, string(p.text))
 		})
+	}
+}
+
+// hours writes a table with an intensity of DE for each hour from a time on.
+func hours(t *testing.T, path string, from time.Time, intensities ...int) {
+	t.Helper()
+	var rows strings.Builder
+	rows.WriteString("timestamp,zone,gCO2e/kWh\n")
+	for i, v := range intensities {
+		fmt.Fprintf(&rows, "%s,DE,%d\n", from.Add(time.Duration(i)*time.Hour).UTC().Format(time.RFC3339), v)
+	}
+	if err := os.WriteFile(path, []byte(rows.String()), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -379,13 +384,7 @@ func TestCarbonBestInAShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	green := time.Now().Add(4 * time.Second).UTC().Truncate(time.Second)
-	rows := "timestamp,zone,gCO2e/kWh\n"
-	for i, v := range []int{400, 400, 100, 400, 400} {
-		rows += fmt.Sprintf("%s,DE,%d\n", green.Add(time.Duration(i-2)*time.Hour).Format(time.RFC3339), v)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "de.csv"), []byte(rows), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	hours(t, filepath.Join(dir, "de.csv"), green.Add(-2*time.Hour), 400, 400, 100, 400, 400)
 	run := func(line string) (code int, out string) {
 		cmd := exec.Command(shell, "-c", line)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TZ=UTC")
@@ -410,7 +409,7 @@ func TestCarbonBestInAShell(t *testing.T) {
 			}
 		case strings.Contains(line, "at -t"):
 			at, err := time.Parse("200601021504.05", strings.TrimPrefix(strings.TrimSpace(out), "at "))
-			if code != 0 || err != nil || at.Before(green) || at.Sub(time.Now()) > 2*time.Second {
+			if code != 0 || err != nil || at.Before(green) || time.Until(at) > 2*time.Second {
 				t.Errorf("%scode %d: %s, want %s or now", line, code, out, green)
 			}
 		case strings.Contains(line, "--if-now"):
