@@ -118,7 +118,7 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	around, err := openSite(p, cfg, nodeOf(cfg, namers), log, clock.Wall)
+	around, err := openSite(p, cfg, nodeOf(cfg, namers), log, clock.Wall) //nolint:contextcheck // a watch has a context when it runs
 	if err != nil {
 		return err
 	}

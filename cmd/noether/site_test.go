@@ -41,7 +41,7 @@ func fakeProvider(t *testing.T, status int) (transport http.RoundTripper, tokenF
 		if status != http.StatusOK {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(status)
-			fmt.Fprintf(w, "no: %s", siteToken) //nolint:errcheck // a test server
+			fmt.Fprintf(w, "no: %s", siteToken)
 			return
 		}
 		hour := time.Now().UTC().Truncate(time.Hour)
@@ -50,11 +50,11 @@ func fakeProvider(t *testing.T, status int) (transport http.RoundTripper, tokenF
 		}
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/latest"):
-			io.WriteString(w, one(hour)) //nolint:errcheck // a test server
+			io.WriteString(w, one(hour))
 		case strings.HasSuffix(r.URL.Path, "/forecast"):
-			fmt.Fprintf(w, `{"zone":"DE","forecast":[%s,%s,%s]}`, one(hour), one(hour.Add(time.Hour)), one(hour.Add(2*time.Hour))) //nolint:errcheck // a test server
+			fmt.Fprintf(w, `{"zone":"DE","forecast":[%s,%s,%s]}`, one(hour), one(hour.Add(time.Hour)), one(hour.Add(2*time.Hour)))
 		default:
-			fmt.Fprintf(w, `{"zone":"DE","history":[%s,%s],"data":[%[1]s,%[2]s]}`, one(hour.Add(-time.Hour)), one(hour)) //nolint:errcheck // a test server
+			fmt.Fprintf(w, `{"zone":"DE","history":[%s,%s],"data":[%[1]s,%[2]s]}`, one(hour.Add(-time.Hour)), one(hour))
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -77,7 +77,7 @@ func serveBy(t *testing.T, transport http.RoundTripper, args ...string) *serving
 		code := 0
 		if err := root.ExecuteContext(ctx); err != nil {
 			code = 1
-			fmt.Fprintln(s.log, err) //nolint:errcheck // a buffer
+			fmt.Fprintln(s.log, err)
 		}
 		s.code <- code
 	}()
