@@ -1,16 +1,9 @@
 package kubernetes
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -42,6 +35,7 @@ func (l *lab) deploy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.operate(t)
+	l.serveGrid(t)
 	l.objectsBefore = l.objects(t)
 
 	l.testNamespaceLevel(t)
@@ -52,6 +46,10 @@ image: {tag: e2e, pullPolicy: Never}
 config: {interval: 1s}
 kubernetes: {podLabels: [app.kubernetes.io/name, team]}
 `), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	carbon := filepath.Join(l.dir, "carbon.yaml")
+	if err := os.WriteFile(carbon, []byte(carbonValues()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	scored := filepath.Join(l.dir, "impact.yaml")
@@ -67,6 +65,9 @@ impact:
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if log, err := l.try("logs", "-n", "noether", "deployment/noether-carbon"); t.Failed() && err == nil {
+			t.Logf("log of the hub:\n%s", log)
+		}
 		for _, a := range []*agent{l.api, l.kubelet} {
 			for _, previous := range []string{"false", "true"} {
 				if log, err := l.try("logs", "-n", a.namespace, "daemonset/"+a.release, "--previous="+previous); t.Failed() && err == nil {
@@ -77,12 +78,12 @@ impact:
 	})
 	l.api = &agent{l: l, release: "noether", namespace: "noether"}
 	l.kubelet = &agent{l: l, release: "noether-unprivileged", namespace: "noether-unprivileged"}
-	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored,
+	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored, "-f", carbon,
 		"--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.namespace=observability", "--set", "serviceMonitor.interval=15s",
 		"--set", "serviceMonitor.labels.release=kube-prometheus-stack")
 	l.keep("helm-install.txt", notes)
 	l.helm(t, "install", "noether-unprivileged", l.chart, "-n", "noether-unprivileged", "-f", values,
-		"--set", "variant=unprivileged,kubernetes.source=kubelet")
+		"--set", "variant=unprivileged,kubernetes.source=kubelet,carbon.zone=DE,carbon.hub.url=http://noether-carbon.noether.svc:9878")
 	// As the notes say: --wait would be content with no pod of a DaemonSet of one.
 	for _, a := range []*agent{l.api, l.kubelet} {
 		l.kubectl(t, "rollout", "status", "daemonset/"+a.release, "-n", a.namespace, "--timeout=3m")
@@ -299,21 +300,10 @@ spec:
 // wrongAuthority is a ConfigMap with the certificate of somebody else.
 func wrongAuthority(t *testing.T, namespace string) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "somebody else"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	authority, _ := certify(t, "somebody else")
 	object := map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "wrong-authority", "namespace": namespace},
-		"data": map[string]string{"ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))},
+		"data": map[string]string{"ca.crt": string(authority)},
 	}
 	text, err := json.Marshal(object)
 	if err != nil {

@@ -72,13 +72,17 @@ func (l *lab) testCheck(t *testing.T) {
 		a             *agent
 		usage, source string
 	}{{l.api, "bpf", "api"}, {l.kubelet, "cgroup", "kubelet"}} {
-		args := []string{"exec", "-n", c.a.namespace, "daemonset/" + c.a.release, "--", "/noether", "check", "--root=/host", "--node-name=" + l.Node, "--kube-source=" + c.source}
+		args := []string{"exec", "-n", c.a.namespace, "daemonset/" + c.a.release, "--", "/noether", "check", "--root=/host", "--node-name=" + l.Node, "--kube-source=" + c.source, "--grid.hub=http://noether-carbon.noether.svc:9878"}
 		if c.source == "kubelet" {
 			args = append(args, "--usage=cgroup", "--kube-kubelet-url="+cluster.KubeletURL, "--kube-kubelet-ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 		}
 		out := l.kubectl(t, args...)
 		l.keep("check-"+c.usage+".txt", out)
-		for _, word := range []string{"model", c.usage, c.source} {
+		words := []string{"model", c.usage, c.source}
+		if c.source == "api" {
+			words = append(words, "DE (region "+region, "300 gCO2e/kWh")
+		}
+		for _, word := range words {
 			if !strings.Contains(out, word) {
 				t.Errorf("noether check in %s says nothing of %s:\n%s", c.a.release, word, out)
 			}
@@ -456,6 +460,8 @@ func (l *lab) testUninstall(t *testing.T) {
 	for _, a := range []*agent{l.api, l.kubelet} {
 		l.helm(t, "uninstall", a.release, "-n", a.namespace, "--wait")
 	}
+	// The hub made it, and Helm does not know it: the notes say so.
+	l.kubectl(t, "delete", "configmap", heldForecast, "-n", "kube-system")
 	eventually(t, "nothing is left", func() error {
 		var left []string
 		for object := range l.objects(t) {

@@ -31,6 +31,7 @@ type lab struct {
 	// api has the variant bpf and its names from the API server; kubelet is
 	// unprivileged and asks the kubelet.
 	api, kubelet *agent
+	grid         *electricityMaps
 
 	known         known
 	objectsBefore map[string]bool
@@ -62,6 +63,7 @@ func start(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.Cluster = cluster.StartTest(t, cluster.Options{
+		Labels:        map[string]string{"topology.kubernetes.io/region": region},
 		KubeletConfig: map[string]any{"clusterDNS": []string{cluster.NodeIP}, "clusterDomain": "cluster.local"},
 	})
 	c := l.Cluster
@@ -378,6 +380,12 @@ func (a *agent) next(t *testing.T, before page) page {
 func (l *lab) pid(t *testing.T, a *agent) int {
 	t.Helper()
 	_, id, _ := strings.Cut(a.pod(t).Status.ContainerStatuses[0].ContainerID, "://")
+	return l.pidOf(t, a.release, id)
+}
+
+// pidOf is the one process of a container, by its id.
+func (l *lab) pidOf(t *testing.T, who, id string) int {
+	t.Helper()
 	var procs []byte
 	for _, pattern := range []string{"kubepods/*/" + id, "kubepods/*/*/" + id, "kubepods.slice/*/*" + id + ".scope", "kubepods.slice/*/*/*" + id + ".scope"} {
 		found, _ := filepath.Glob(filepath.Join(l.witness.root, pattern, "cgroup.procs"))
@@ -387,7 +395,7 @@ func (l *lab) pid(t *testing.T, a *agent) int {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(procs)))
 	if err != nil {
-		t.Fatalf("the container %s of %s has the processes %q, want one", id, a.release, procs)
+		t.Fatalf("the container %s of %s has the processes %q, want one", id, who, procs)
 	}
 	return pid
 }
@@ -395,7 +403,12 @@ func (l *lab) pid(t *testing.T, a *agent) int {
 // status reads the process' credentials as the kernel states them.
 func (l *lab) status(t *testing.T, a *agent) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.pid(t, a)))
+	return statusOf(t, l.pid(t, a))
+}
+
+func statusOf(t *testing.T, pid int) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,15 +94,19 @@ func (p pod) ids() map[string]string {
 // (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers).
 func (p pod) millicores(t *testing.T) int64 {
 	t.Helper()
+	return p.request("cpu", func(quantity string) int64 { return millicores(t, quantity) })
+}
+
+func (p pod) request(resource string, number func(quantity string) int64) int64 {
 	if p.finished() {
 		return 0
 	}
 	var sum, sidecars, largest int64
 	for _, c := range p.Spec.Containers {
-		sum += millicores(t, c.Resources.Requests["cpu"])
+		sum += number(c.Resources.Requests[resource])
 	}
 	for _, c := range p.Spec.InitContainers {
-		request := millicores(t, c.Resources.Requests["cpu"])
+		request := number(c.Resources.Requests[resource])
 		if c.RestartPolicy == "Always" {
 			sidecars += request
 		}
@@ -135,6 +139,8 @@ func owner(p pod) (kind, workload string) {
 	switch p.Metadata.Labels["app.kubernetes.io/component"] {
 	case "agent":
 		return "DaemonSet", p.Metadata.Labels["app.kubernetes.io/instance"]
+	case "carbon":
+		return "Deployment", p.Metadata.Labels["app.kubernetes.io/instance"] + "-carbon"
 	case "impact":
 		return "CronJob", p.Metadata.Labels["app.kubernetes.io/instance"] + "-shop"
 	case "test":
