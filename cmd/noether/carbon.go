@@ -105,6 +105,7 @@ func (c *carbonCommand) load(several bool) (config.Config, []place, *slog.Logger
 		}
 		if i == 0 {
 			cfg, log = one, newLogger(c.p.stderr, &one)
+			warnExposed(c.p, &one, log)
 			for _, w := range warnings {
 				if !strings.HasPrefix(w, "kube-") { // they are for the ConfigMap here, not for names of pods
 					log.Warn("settings", slog.String("warning", w))

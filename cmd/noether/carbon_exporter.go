@@ -140,7 +140,10 @@ func (c *carbonCommand) runExporter(ctx context.Context, cfg *config.Config, pla
 // shownZone is what the page shows of a state at one time.
 func shownZone(s *watch.State, now time.Time) exporter.Zone {
 	z := exporter.Zone{Zone: s.Zone, Signal: s.Signal, Factor: s.Factor}
-	if v, ok := s.Between(now, now); ok {
+	// Before the first answer nothing stands in: agents would take it for what
+	// the provider says, and forget what they know.
+	begun := len(s.Sources) == 0 || s.Sources[0].Requests > 0
+	if v, ok := s.Between(now, now); ok && begun {
 		z.Known, z.Provider, z.Updated = true, v.Provider, v.Updated
 		z.Now = grid.Sample{From: now, To: now, Intensity: v.Intensity.GramsPerKWh(), Estimated: v.Estimated}
 		for _, p := range s.Past {

@@ -300,6 +300,12 @@ func TestShownZone(t *testing.T) {
 	if diff := cmp.Diff(grid.Sample{From: carbonNoon, To: carbonNoon.Add(time.Hour), Intensity: 322.5}, z.Now); diff != "" || !z.Known || z.Provider != "rte" || z.ForecastBy != "rte" || !z.Updated.Equal(now) || len(z.Past) != 1 || z.Sources[0].Failures != 1 {
 		t.Errorf("%s %+v", diff, z)
 	}
+	// An exporter that was started again does not say what stands in.
+	begun := *s
+	begun.Sources = []watch.Status{{Provider: "rte"}, {Provider: "yearly", Up: true, Requests: 1}}
+	if z := shownZone(&begun, now); z.Known || z.Provider != "" || len(z.Sources) != 2 {
+		t.Errorf("before anybody was asked: %+v", z)
+	}
 	// Held past its end it is estimated; then nobody knows.
 	if z := shownZone(s, now.Add(2*time.Hour)); !z.Known || !z.Now.Estimated {
 		t.Errorf("%+v", z)

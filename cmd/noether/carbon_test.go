@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -344,6 +346,26 @@ func TestCarbonOffline(t *testing.T) {
 	code, out, errs := run("forecast --provider fixed:12.5 --configmap kube-system/carbon-intensity")
 	if code != 0 || !strings.Contains(out, "kind: ConfigMap\n") || !strings.Contains(out, `numOfRecords: "1"`) {
 		t.Error(code, out, errs)
+	}
+}
+
+// TestCarbonTokenOfEveryone is used, with a warning that says what to do.
+func TestCarbonTokenOfEveryone(t *testing.T) {
+	transport, file := fakeProvider(t, http.StatusOK)
+	for mode, want := range map[os.FileMode]bool{0o644: true, 0o640: false, 0o600: false} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		p := &process{args: []string{"carbon", "now", "--zone", "DE", "--provider", "electricitymaps", "--token-file", file}, stdout: &out, stderr: &errs, transport: transport}
+		cmd := newCarbon(p)
+		cmd.SetArgs(p.args[1:])
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(errs.String(), "chmod 600 "+file); got != want || strings.Contains(errs.String(), siteToken) || !strings.Contains(out.String(), "322") {
+			t.Errorf("mode %o: %s%s", mode, errs.String(), out.String())
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func openSite(p *process, cfg *config.Config, node func() site.Node, log *slog.L
 	if err != nil {
 		return nil, err
 	}
+	warnExposed(p, cfg, log)
 	o.Log = log
 	o.Open = func(zone string) (*watch.Watch, error) {
 		return watch.New(watch.Options{Zone: zone, Links: links, Floor: floor(zone), Now: now, Log: log})
@@ -130,6 +131,15 @@ func tokenOf(p *process, cfg *config.Config, provider string) secrets.Secret {
 		return secrets.File(file)
 	}
 	return secrets.Environment(p.getenv, tokenVariable(provider))
+}
+
+// warnExposed says which tokens every user of the machine can read.
+func warnExposed(p *process, cfg *config.Config, log *slog.Logger) {
+	for _, l := range cfg.Grid.Chain() {
+		if why := tokenOf(p, cfg, l.Name).Exposed(); why != "" {
+			log.Warn("a token is no secret", slog.String("provider", l.Name), slog.String("reason", why))
+		}
+	}
 }
 
 // tokenVariable returns the variable of the environment with a provider's token.

@@ -38,9 +38,11 @@ type answer struct {
 }
 
 // holds tells whether the value is still believed at a time: what was said last
-// holds as long as an intensity does.
+// holds as long as an intensity does. If the clock was set back since by more
+// than that, nobody knows how old the value is.
 func (a *answer) holds(at time.Time) bool {
-	return !a.success.IsZero() && at.Sub(a.success) < watch.Hold
+	age := at.Sub(a.success)
+	return !a.success.IsZero() && age < watch.Hold && age > -watch.Hold
 }
 
 func (a *answer) status(name string) snapshot.SourceStatus {
@@ -98,7 +100,7 @@ func (q *query) ask(ctx context.Context) error {
 		value, err = q.check(v)
 	}
 	if next.up = err == nil; next.up {
-		next.value, next.success = value, q.o.Now()
+		next.value, next.success = value, q.o.Now().Round(0) // without a monotonic clock, which stands still while a machine sleeps
 	} else {
 		next.failures++
 	}

@@ -318,6 +318,19 @@ func TestAQueryIsBelievedForSixHours(t *testing.T) {
 	})
 }
 
+func TestAnAnswerOnAClockThatIsSet(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	a := answer{success: now, value: 1}
+	for ago, want := range map[time.Duration]bool{0: true, 5 * time.Hour: true, 7 * time.Hour: false, -time.Hour: true, -7 * time.Hour: false, -8760 * time.Hour: false} {
+		if a.holds(now.Add(ago)) != want {
+			t.Errorf("%s later: %v", ago, !want)
+		}
+	}
+	if (&answer{}).holds(now) {
+		t.Error("it holds before anybody has answered")
+	}
+}
+
 // machine is one in a time zone.
 func machine(t *testing.T, zone string) (root string) {
 	t.Helper()

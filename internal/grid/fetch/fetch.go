@@ -335,6 +335,8 @@ func (c *Client) network(ctx context.Context, err error) error {
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return fmt.Errorf("no whole answer within %s", c.timeout)
+	case viaProxy(err):
+		return c.proxy(ctx, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("connection refused")
 	case errors.As(err, &dns):
@@ -356,6 +358,26 @@ func (c *Client) network(ctx context.Context, err error) error {
 		return fmt.Errorf("the network says: %s", Quote(op.Err.Error(), 100))
 	}
 	return errors.New("it did not answer as a web server does")
+}
+
+// viaProxy tells whether the way to a proxy failed, or the proxy refuses: the
+// standard library has for the latter the words of the status alone.
+func viaProxy(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+		return true
+	}
+	return err.Error() == http.StatusText(http.StatusProxyAuthRequired)
+}
+
+// proxy words why the proxy of the environment is no way to the server. Its
+// address may hold credentials and is left out.
+func (c *Client) proxy(ctx context.Context, err error) error {
+	const advice = "is HTTPS_PROXY right, or does this host belong into NO_PROXY?"
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return errors.New("the proxy of the environment refuses its credentials: " + advice)
+	}
+	return fmt.Errorf("the proxy of the environment cannot be reached: %w: %s", c.network(ctx, op.Err), advice)
 }
 
 // Quote returns text of strangers as one short line of valid UTF-8.

@@ -301,6 +301,30 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// TestProxy names the proxy, not the server behind it, if the proxy is in the
+// way; and keeps what its address has of credentials.
+func TestProxy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	l.Close()
+	refusing := strings.TrimPrefix(serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }), "http://")
+	for address, want := range map[string]string{
+		nobody:   "the proxy of the environment cannot be reached: connection refused: is HTTPS_PROXY right",
+		refusing: "the proxy of the environment refuses its credentials",
+	} {
+		proxy := &url.URL{Scheme: "http", Host: address, User: url.UserPassword("somebody", "pr0xy-secret")}
+		c := open(t, Options{Base: "https://api.example.org", Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}})
+		err := ask(t.Context(), c)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pr0xy-secret") || strings.Contains(err.Error(), "somebody") {
+			t.Errorf("%v, want %s", err, want)
+		}
+		clean(t, err)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for address, want := range map[string]string{
 		"https://api.example/v3":                   "",

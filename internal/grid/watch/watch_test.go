@@ -712,7 +712,7 @@ func TestBounded(t *testing.T) {
 		}
 	})
 	watching(t, Options{Links: []grid.Provider{p}}, func(t *testing.T, w *Watch, _ *lines) {
-		pass(5 * time.Hour)
+		pass(150 * time.Minute)
 		past := w.Latest().Past
 		if len(past) > most || n < 3 {
 			t.Errorf("%d samples are kept after %d answers", len(past), n)
