@@ -40,27 +40,32 @@ func (t *page) heading(s string) { t.line(s) }
 
 // Columns of a row: a mark, a name, then text.
 const (
-	nameWidth   = 10
+	markWidth   = 2
+	nameWidth   = 10 // at least
 	statusWidth = 12
-	indent      = 2 + nameWidth
 )
 
 // row prints a name and a text, which continues below itself.
 func (t *page) row(name, text string) {
-	t.wrapFrom("  "+pad(name, nameWidth), indent, text)
+	t.wrapFrom("  "+pad(name, nameWidth), markWidth+nameWidth, text)
 }
 
 // verdicts prints one row for each part and, below it, what mends it.
 func (t *page) verdicts(heading string, list []verdict) {
 	t.heading(heading)
+	names := nameWidth
+	for _, v := range list {
+		names = max(names, utf8.RuneCountInString(v.Name)+1)
+	}
+	column := markWidth + names + statusWidth
 	for _, v := range list {
 		mark := ""
 		if v.Chosen {
 			mark = "*"
 		}
-		t.wrapFrom(pad(mark, 2)+pad(v.Name, nameWidth)+pad(v.Status, statusWidth), indent+statusWidth, v.Reason)
+		t.wrapFrom(pad(mark, markWidth)+pad(v.Name, names)+pad(v.Status, statusWidth), column, v.Reason)
 		if v.Remedy != "" {
-			at := strings.Repeat(" ", indent+statusWidth)
+			at := strings.Repeat(" ", column)
 			for i, line := range strings.Split(v.Remedy, "\n") {
 				lead := at + "  "
 				if i == 0 {

@@ -12,6 +12,7 @@ import (
 	"noether/internal/agent"
 	"noether/internal/config"
 	"noether/internal/grid"
+	"noether/internal/grid/watch"
 	"noether/internal/probe"
 	"noether/internal/promclient"
 	"noether/internal/site"
@@ -64,9 +65,7 @@ func probeSite(ctx context.Context, p *process, cfg *config.Config, clock agent.
 	} else {
 		s.add("zone", probe.Works, fmt.Sprintf("%s (%s)", s.place.Zone, s.place.From), "")
 	}
-	for _, link := range cfg.Grid.Chain() {
-		s.provider(ctx, link)
-	}
+	s.providers(ctx)
 	s.pue(ctx, &o)
 	s.hardware()
 	s.price(ctx, &o)
@@ -102,16 +101,49 @@ func findNode(ctx context.Context, cfg *config.Config, clock agent.Clock) func()
 	return func() site.Node { return found }
 }
 
-// provider asks one link of the chain.
-func (s *siteProbe) provider(ctx context.Context, link config.Link) {
-	provider, err := openProvider(s.p, s.cfg, link, s.client, s.clock.Wall)
-	if err != nil {
-		s.add(link.Name, probe.Broken, err.Error(), "")
+// providers asks the links of the chain and, if none answers, says who stands in.
+func (s *siteProbe) providers(ctx context.Context) {
+	var links []grid.Provider
+	opened, answered := true, false
+	for _, l := range s.cfg.Grid.Chain() {
+		provider, err := openProvider(s.p, s.cfg, l, s.client, s.clock.Wall)
+		if err != nil {
+			s.add(l.Name, probe.Broken, err.Error(), "")
+			opened = false
+			continue
+		}
+		links = append(links, provider)
+		answered = s.provider(ctx, l, provider) || answered
+	}
+	if !opened || answered || s.place.Zone == "" {
 		return
 	}
+	w, err := watch.New(watch.Options{Zone: s.place.Zone, Links: links, Floor: floor(s.place.Zone), Now: s.clock.Wall}) //nolint:contextcheck // it has one when it runs
+	if err != nil {
+		s.add("providers", probe.Broken, err.Error(), "")
+		return
+	}
+	now, state := s.clock.Wall(), w.Latest()
+	if v, ok := state.Between(now, now); ok {
+		reason := intensityText(v.Intensity.GramsPerKWh(), state.Signal, state.Factor, v.Estimated)
+		s.add(v.Provider, probe.Works, reason+"; it stands in until a provider answers", "")
+	}
+}
+
+// intensityText writes an intensity and what it counts.
+func intensityText(gramsPerKWh float64, signal grid.Signal, factor grid.Factor, estimated bool) string {
+	text := fmt.Sprintf("%s gCO2e/kWh, %s, %s", decimal(gramsPerKWh, 1), signal, factor)
+	if estimated {
+		text += ", estimated"
+	}
+	return text
+}
+
+// provider asks one link of the chain, and tells whether it answers.
+func (s *siteProbe) provider(ctx context.Context, link config.Link, provider grid.Provider) bool {
 	if s.place.Zone == "" {
 		s.add(link.Name, probe.Absent, "not asked: the grid zone is not known", "")
-		return
+		return false
 	}
 	token := tokenOf(s.p, s.cfg, link.Name)
 	ctx, cancel := context.WithTimeout(ctx, siteWait)
@@ -126,14 +158,11 @@ func (s *siteProbe) provider(ctx context.Context, link config.Link) {
 			status, remedy = probe.Absent, "another --grid.provider, or another --grid.zone (noether carbon zones lists them)"
 		}
 		s.add(link.Name, status, err.Error(), remedy)
-		return
+		return false
 	}
 	info := provider.Info()
-	reason := fmt.Sprintf("%s gCO2e/kWh, %s, %s", decimal(sample.Intensity, 1), info.Signal, info.Factor)
-	if sample.Estimated || link.Name == "yearly" {
-		reason += ", estimated"
-	}
-	s.add(link.Name, probe.Works, reason, token.Exposed())
+	s.add(link.Name, probe.Works, intensityText(sample.Intensity, info.Signal, info.Factor, sample.Estimated || link.Name == "yearly"), token.Exposed())
+	return true
 }
 
 // decimal writes v with at most digits behind the point.

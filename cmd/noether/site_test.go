@@ -228,6 +228,16 @@ func TestCheckSaysWhatCarbonLacks(t *testing.T) {
 	if strings.Contains(text, siteToken) {
 		t.Errorf("the token is shown:\n%s", text)
 	}
+	// Nobody named the yearly average, but it stands in.
+	got, _ = check("--grid.zone=DE", "--grid.provider=electricitymaps", "--grid.token-file="+file)
+	if v := got["yearly"]; v.Status != "works" || !v.Chosen || !strings.Contains(v.Reason, "gCO2e/kWh, average, lifecycle, estimated; it stands in") || got["electricitymaps"].Chosen {
+		t.Errorf("%+v", got)
+	}
+	// It is lifecycle, and does not where direct emissions are counted.
+	got, _ = check("--grid.zone=DE", "--grid.provider=electricitymaps", "--grid.token-file="+file, "--grid.factor=direct")
+	if _, ok := got["yearly"]; ok || got["electricitymaps"].Status != "forbidden" {
+		t.Errorf("%+v", got)
+	}
 	got, _ = check("--root="+emptyRoot(t), "--procfs=/proc", "--sysfs=/sys", "--cgroupfs=/sys/fs/cgroup")
 	if v := got["zone"]; v.Status != "absent" || !strings.Contains(v.Remedy, "--grid.zone") || got["yearly"].Chosen {
 		t.Errorf("%+v", got)

@@ -47,7 +47,7 @@ func (f *Footprint) Add(o *Footprint) {
 type Site struct {
 	Grid     Grid
 	PUE      unit.Ratio // power usage effectiveness, ISO/IEC 30134-2; at least 1
-	PUEFrom  string     // fixed, table or query
+	PUEFrom  string     // fixed, table or query; default, which is 1, while those know none
 	Price    unit.Price
 	Priced   bool   // Price is a figure
 	Currency string // ISO 4217; set if a price is configured, Priced or not
