@@ -141,6 +141,36 @@ func readPage(t *testing.T) (list []asked, known map[string][]string) {
 	return list, known
 }
 
+// readBlocks lists the queries that manuals show without an answer: one after
+// the other, with an empty line between them and comments on lines of their own.
+func readBlocks(t *testing.T, files ...string) (list []asked) {
+	t.Helper()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(list)
+		for _, m := range block.FindAllStringSubmatch(string(text), -1) {
+			bare := comment.ReplaceAllString(m[1], "")
+			for expr := range strings.SplitSeq(bare, "\n\n") {
+				if expr = strings.TrimSpace(expr); expr != "" {
+					list = append(list, asked{file, expr})
+				}
+			}
+		}
+		if len(list) == before {
+			t.Errorf("%s has no block of queries", file)
+		}
+	}
+	return list
+}
+
+var (
+	block   = regexp.MustCompile("(?s)```promql\n(.*?)```")
+	comment = regexp.MustCompile(`(?m)^#.*\n`)
+)
+
 // metrics are names and labels of what may be asked for.
 func metrics() map[string][]string {
 	all := map[string][]string{
@@ -250,6 +280,14 @@ func TestQueriesAskForWhatExists(t *testing.T) {
 		}
 	}
 	list = append(list, page...)
+	pageKnown["kube_pod_info"] = []string{"namespace", "pod", "uid", "node", "created_by_kind", "created_by_name"}
+	manuals := readBlocks(t, "../README.md", "../docs/co2e.md", "../docs/metrics.md")
+	for _, a := range manuals {
+		for _, bad := range wrong(a.expr, pageKnown, recorded) {
+			t.Errorf("%s: %s: %s", a.where, bad, a.expr)
+		}
+	}
+	list = append(list, manuals...)
 	// Prometheus itself reads every query as the expression of a rule.
 	type rule struct {
 		Record string `yaml:"record"`

@@ -533,7 +533,7 @@ The agent therefore adds pods up itself: ` + "`noether_namespace_joules_total`" 
 ## CO2e and cost
 
 Where a grid zone, a PUE, a price or the hardware is known, the agent turns each tick's energy into grams and money as it books it, with what was valid in that tick. So CO2e of a week is one query of one counter,
-` + "`increase(noether_namespace_co2e_grams_total[7d])`" + `, and not a product of two averages. Without a site, none of these families is there.
+` + "`increase(noether_namespace_co2e_grams_total[7d])`" + `, and not a product of two averages. Without a site (no zone is known, and no PUE, price or figure of the hardware was set), none of these families is there. From nothing to grams of a pod: [co2e.md](co2e.md).
 
 - ` + "`phase=\"operational\"`" + ` is energy × PUE × carbon intensity of the grid. The PUE is in grams, in cost and in ` + "`noether_…_facility_watts`" + `, never in joules or watts. What the tick emitted is divided among accounts as its energy was, system accounts included.
 - ` + "`phase=\"embodied\"`" + ` is ` + "`noether_node_embodied_grams`" + ` spread evenly over ` + "`noether_node_embodied_lifetime_seconds`" + `, as long as the agent runs, whether the machine works or idles. The part of the CPU is shared by CPU requests, that of the memory by memory requests, that of GPUs by requested devices, and the rest half by CPU, half by memory. Requests above what can be reserved share all of it.
@@ -559,10 +559,12 @@ sum by (namespace) (increase(noether_namespace_joules_total[1d])) / 3600
 # Joules of each Deployment in an hour
 sum by (namespace, workload) (increase(noether_workload_joules_total{workload_kind="Deployment"}[1h]))
 
-# With a label of kube-state-metrics
+# With the node and the owner, from kube-state-metrics
 sum by (namespace, pod) (rate(noether_pod_joules_total[5m]))
   * on (namespace, pod) group_left (node, created_by_kind, created_by_name)
     max by (namespace, pod, node, created_by_kind, created_by_name) (kube_pod_info)
+
+# With a label of the pods, from kube-state-metrics
 sum by (label_team) (
   sum by (namespace, pod) (rate(noether_pod_joules_total[5m]))
     * on (namespace, pod) group_left (label_team) kube_pod_labels)

@@ -259,5 +259,5 @@ func (t matching) Parse(v value.Value, path []string) (value.Value, []schema.Iss
 }
 
 func (t matching) Describe() string {
-	return "text of the form " + strings.TrimSuffix(strings.TrimPrefix(t.form.String(), "^"), "$")
+	return "text of the form `" + strings.TrimSuffix(strings.TrimPrefix(t.form.String(), "^"), "$") + "`"
 }
