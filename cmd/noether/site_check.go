@@ -67,7 +67,7 @@ func probeSite(ctx context.Context, p *process, cfg *config.Config, clock agent.
 	}
 	s.providers(ctx)
 	s.pue(ctx, &o)
-	s.hardware()
+	s.hardware(&o)
 	s.price(ctx, &o)
 	return s.list
 }
@@ -191,7 +191,7 @@ func (s *siteProbe) pue(ctx context.Context, o *site.Options) {
 	}
 }
 
-func (s *siteProbe) hardware() {
+func (s *siteProbe) hardware(o *site.Options) {
 	setting, err := embodied.ParseSetting(s.cfg.Embodied.Kg)
 	if err != nil {
 		s.add("embodied", probe.Broken, err.Error(), "")
@@ -199,6 +199,8 @@ func (s *siteProbe) hardware() {
 	}
 	found := embodied.Find(s.cfg.FS(), embodied.Options{Setting: setting, Instance: s.place.Instance, Lifetime: s.cfg.Embodied.Lifetime()})
 	switch {
+	case found.Known() && s.place.Zone == "" && !o.Always:
+		s.add("embodied", probe.Absent, "not counted while the grid zone is not known: "+found.Why, "")
 	case found.Known():
 		reason := fmt.Sprintf("%s; over %s years", found.Why, decimal(s.cfg.Embodied.Years, 1))
 		if found.Estimated {
