@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -175,7 +176,10 @@ func (s *siteProbe) pue(ctx context.Context, o *site.Options) {
 	ratio, err := s.place.PUE()
 	switch {
 	case o.PUE.Query != "":
-		s.query(ctx, o, "pue", o.PUE.Query, "")
+		s.query(ctx, o, "pue", o.PUE.Query, "", func(v string) error {
+			_, err := site.ParsePUE(v)
+			return err
+		})
 	case !o.PUE.Table && s.cfg.PUE == config.Default().PUE:
 		remedy := "--pue VALUE, what the site uses for each unit that its machines use"
 		if err == nil {
@@ -217,7 +221,10 @@ func (s *siteProbe) hardware(o *site.Options) {
 func (s *siteProbe) price(ctx context.Context, o *site.Options) {
 	switch {
 	case o.Price.Query != "":
-		s.query(ctx, o, "price", o.Price.Query, " "+s.cfg.Currency)
+		s.query(ctx, o, "price", o.Price.Query, " "+s.cfg.Currency, func(v string) error {
+			_, err := site.ParsePrice(v)
+			return err
+		})
 	case o.Price.Tariff != nil:
 		now := s.clock.Wall()
 		s.add("price", probe.Works, fmt.Sprintf("%s %s for each kWh now", decimal(o.Price.Tariff.At(now).Float(), 6), s.cfg.Currency), "")
@@ -226,8 +233,8 @@ func (s *siteProbe) price(ctx context.Context, o *site.Options) {
 	}
 }
 
-// query asks for a figure once.
-func (s *siteProbe) query(ctx context.Context, o *site.Options, name, query, suffix string) {
+// query asks once for a figure, which has to be one that the setting allows too.
+func (s *siteProbe) query(ctx context.Context, o *site.Options, name, query, suffix string, allow func(string) error) {
 	if o.Ask == nil {
 		s.add(name, probe.Broken, "there is nobody to ask", "--prometheus-url URL")
 		return
@@ -237,6 +244,10 @@ func (s *siteProbe) query(ctx context.Context, o *site.Options, name, query, suf
 	v, err := o.Ask(ctx, query)
 	if err != nil {
 		s.add(name, probe.Broken, err.Error(), "")
+		return
+	}
+	if err := allow(strconv.FormatFloat(v, 'f', -1, 64)); err != nil {
+		s.add(name, probe.Broken, fmt.Sprintf("its query says %v, which %v", v, err), "")
 		return
 	}
 	s.add(name, probe.Works, decimal(v, 6)+suffix+", by its query", "")

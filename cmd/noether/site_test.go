@@ -239,7 +239,16 @@ func TestCheckSaysWhatCarbonLacks(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got, _ = check("--root="+emptyRoot(t), "--procfs=/proc", "--sysfs=/sys", "--cgroupfs=/sys/fs/cgroup")
-	if v := got["zone"]; v.Status != "absent" || !strings.Contains(v.Remedy, "--grid.zone") || got["yearly"].Chosen {
+	if v := got["zone"]; v.Status != "absent" || !strings.Contains(v.Remedy, "--grid.zone") || got["yearly"].Chosen || got["embodied"].Chosen {
+		t.Errorf("%+v", got)
+	}
+	// What a query says has to be a PUE.
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[%d,"7.5"]}]}}`, time.Now().Unix())
+	}))
+	defer prometheus.Close()
+	got, _ = check("--grid.zone=DE", "--prometheus-url="+prometheus.URL, "--pue=query:x", "--price.per-kwh=query:x", "--price.currency=EUR")
+	if v := got["pue"]; v.Status != "broken" || !strings.Contains(v.Reason, "its query says 7.5, which is out of range") || got["price"].Status != "works" {
 		t.Errorf("%+v", got)
 	}
 }
