@@ -143,25 +143,24 @@ func (l *lab) testShares(t *testing.T) {
 	l.window[1], l.window[3] = l.api.page(t), l.kubelet.page(t)
 	pods := l.knownNow(t).all()
 
-	var shopEnergy, shopUsed, jobUsed, all float64
-	joules := func(family, selector string) map[string]float64 {
-		return l.rise(t, fmt.Sprintf(`%s{job="noether",component="cpu",part="dynamic",%s}`, family, selector), first, last)
+	var shopEnergy, shopUsed, jobUsed float64
+	joules := func(family string, from, to time.Time) map[string]float64 {
+		return l.rise(t, family+`{job="noether",component="cpu",part="dynamic",namespace="shop"}`, from, to)
 	}
-	energy := joules("noether_pod_joules_total", `namespace="shop"`)
+	ofJob := func(p pod) bool {
+		return p.app() == "invoices" && p.Metadata.CreationTimestamp.After(first.Add(-time.Second))
+	}
+	energy := joules("noether_pod_joules_total", first, last)
 	used := map[string]float64{}
 	for _, p := range pods {
 		u := l.witness.between(p.cgroup(), first, last).Seconds()
 		switch {
 		case p.Metadata.Namespace != "shop":
-		case p.app() == "invoices" && p.Metadata.CreationTimestamp.After(first.Add(-time.Second)):
+		case ofJob(p):
 			jobUsed += u
-			all += u
 		case p.Status.Phase == "Running" && p.Status.StartTime.Before(first.Add(-5*time.Second)):
 			used[p.Metadata.UID] = u
 			shopUsed += u
-			all += u
-		default:
-			all += u
 		}
 	}
 	for uid := range used {
@@ -175,18 +174,33 @@ func (l *lab) testShares(t *testing.T) {
 			near(t, "share of "+p.Metadata.Name+" in %", 100*energy[p.Metadata.UID]/shopEnergy, 100*u/shopUsed, 0.02)
 		}
 	}
-	perSecond := shopEnergy / shopUsed
-	t.Logf("%.3f J for each second of CPU time, %.0f s in all", perSecond, shopUsed)
-	// Two scrapes are the ends of these ranges, so increase() would only extrapolate.
-	sum := func(m map[string]float64) (sum float64) {
-		for _, v := range m {
-			sum += v
+	// What a second of CPU time costs goes with what else the machine does: from
+	// scrape to scrape it is near to what the Job's pods met.
+	var wantJob, wantAll float64
+	from := first
+	for _, to := range l.scrapes(t, first, last) {
+		energy := joules("noether_pod_joules_total", from, to)
+		var e, u, job, all float64
+		for _, p := range pods {
+			if p.Metadata.Namespace != "shop" {
+				continue
+			}
+			c := l.witness.between(p.cgroup(), from, to).Seconds()
+			all += c
+			if ofJob(p) {
+				job += c
+			}
+			if _, steady := used[p.Metadata.UID]; steady {
+				e, u = e+energy[p.Metadata.UID], u+c
+			}
 		}
-		return sum
+		t.Logf("%.3f J for each second of CPU time, of which the Job used %.2f, at %s", e/u, job, to.Format(time.TimeOnly))
+		wantJob, wantAll, from = wantJob+e/u*job, wantAll+e/u*all, to
 	}
-	near(t, "joules of the namespace by its view", sum(joules("noether_namespace_joules_total", `namespace="shop"`)), perSecond*all, 0.02)
+	// Two scrapes are the ends of these ranges, so increase() would only extrapolate.
+	near(t, "joules of the namespace by its view", sumOf(joules("noether_namespace_joules_total", first, last)), wantAll, 0.02)
 	l.testBalance(t, last)
-	l.job.first, l.job.joules = first, perSecond*jobUsed
+	l.job.first, l.job.joules = first, wantJob
 }
 
 // testJob: a Job nobody had heard of before has its whole energy in increase()
@@ -198,8 +212,8 @@ func (l *lab) testJob(t *testing.T) {
 	}
 	last := l.scrape(t, l.job.first.Add(scrapeEvery+time.Minute+2*scrapeEvery))
 	got := sumOf(l.rise(t, `noether_workload_joules_total{job="noether",component="cpu",part="dynamic",namespace="shop",workload_kind="Job",workload="invoices"}`, l.job.first, last))
-	// By the mean joules for a second of CPU time, which the ticks of a busy
-	// machine differ in: a pod that was not counted would be 5 %.
+	// By joules for a second of CPU time, which the ticks of a busy machine differ
+	// in: a pod that was not counted would be 5 %.
 	near(t, "joules of the Job's twenty pods by the view of workloads", got, l.job.joules, 0.04)
 	// PromQL's own, which adds up to half a scrape interval at each end.
 	window := last.Sub(l.job.first) + scrapeEvery

@@ -440,6 +440,19 @@ func (l *lab) scrape(t *testing.T, after time.Time) time.Time {
 	return when
 }
 
+// scrapes are the times of the agent's scrapes after one until another.
+func (l *lab) scrapes(t *testing.T, first, last time.Time) (times []time.Time) {
+	t.Helper()
+	for _, a := range l.prometheus.ask(t, fmt.Sprintf(`up{job="noether"}[%dms]`, last.Sub(first).Milliseconds()), last.Add(time.Millisecond)) {
+		for _, s := range a.samples {
+			if s.at.After(first) && !s.at.After(last) {
+				times = append(times, s.at)
+			}
+		}
+	}
+	return times
+}
+
 // rise is what counters rose by from one scrape to another, by pod uid ("" for
 // all that have none): as increase() has it, but for its extrapolation. A
 // series' first value does not count, a fall is a new beginning at 0.
