@@ -126,7 +126,7 @@ func (l *lab) testProbes(t *testing.T) {
 		})
 	}
 	slowest := time.Duration(0)
-	client := &http.Client{Transport: l.client.Transport, Timeout: time.Second}
+	client := &http.Client{Transport: l.client.Transport, Timeout: 5 * time.Second} // as the chart's probes
 	failed := 0
 	for range 100 {
 		start := time.Now()
