@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"noether/internal/agent"
+	"noether/internal/grid"
 	"noether/internal/grid/fixed"
 	"noether/internal/grid/regions"
 	"noether/internal/promclient"
@@ -297,10 +298,8 @@ func checkZone(s string) error {
 	if s == "auto" {
 		return nil
 	}
-	if lat, lon, ok := strings.Cut(s, ","); ok {
-		a, errA := strconv.ParseFloat(strings.TrimSpace(lat), 64)
-		o, errO := strconv.ParseFloat(strings.TrimSpace(lon), 64)
-		if errA != nil || errO != nil || !(a >= -90 && a <= 90 && o >= -180 && o <= 180) {
+	if strings.Contains(s, ",") {
+		if _, _, ok := grid.Location(s); !ok {
 			return errors.New("is no place: write latitude and longitude in degrees, like 52.5,13.4")
 		}
 		return nil

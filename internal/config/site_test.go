@@ -52,7 +52,7 @@ func TestZonesThatMayBe(t *testing.T) {
 	}
 	for s, want := range map[string]string{
 		"de": "did you mean DE?", "": "is empty", "DE\n": "letters, digits and dashes", "ibm:x": `no provider is called "ibm"`, "aws:": "aws:eu-central-1", "aws:a b": "aws:eu-central-1",
-		"91,0": "52.5,13.4", "1,2,3": "52.5,13.4", "NaN,0": "52.5,13.4", `A"B`: "letters", strings.Repeat("A", 65): "letters",
+		"91,0": "52.5,13.4", "1,2,3": "52.5,13.4", "NaN,0": "52.5,13.4", "5e1,13": "52.5,13.4", "+52.5,13.4": "52.5,13.4", `A"B`: "letters", strings.Repeat("A", 65): "letters",
 	} {
 		if err := checkZone(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", s, err, want)

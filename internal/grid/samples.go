@@ -76,6 +76,7 @@ func Spans(from, to time.Time, longest time.Duration) ([]Span, error) {
 // north and of longitude east.
 func Location(zone string) (lat, lon string, ok bool) {
 	lat, lon, ok = strings.Cut(zone, ",")
+	lat, lon = strings.TrimSpace(lat), strings.TrimSpace(lon)
 	if !ok || !degrees(lat, 90) || !degrees(lon, 180) {
 		return "", "", false
 	}

@@ -76,7 +76,7 @@ func TestSpans(t *testing.T) {
 func TestLocation(t *testing.T) {
 	for zone, want := range map[string]bool{
 		"52.52,13.40": true, "-33.9,151": true, "0,-0.1": true,
-		"": false, "DE": false, "91,0": false, "0,181": false, "1,2,3": false, "NaN,1": false, "1e1,2": false, "1, 2": false, ",": false, "1,": false,
+		"": false, "DE": false, "91,0": false, "0,181": false, "1,2,3": false, "NaN,1": false, "1e1,2": false, "1, 2": true, "1 2": false, ",": false, "1,": false,
 		"0x1,2": false, "52.52,13.40&zone=FR": false, "Inf,1": false,
 	} {
 		if _, _, ok := grid.Location(zone); ok != want {

@@ -423,6 +423,35 @@ func TestCarbonBestInAShell(t *testing.T) {
 	}
 }
 
+// TestCarbonThatHangs: whoever is asked takes the question and never answers.
+// Energy is counted as ever, the first page comes as soon, and the end does.
+func TestCarbonThatHangs(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // what has connected waits in its queue
+	url := "http://" + l.Addr().String()
+	m := node(t, machine.V2, false)
+	a := start(t, onMachine(m, "--grid.zone", "DE", "--grid.hub", url, "--prometheus-url", url, "--pue", "query:pue", "--price.per-kwh", "query:price", "--price.currency", "EUR")...)
+	toil(m, 100, 101)
+	p := a.skip(3)
+	if n := p.value("noether_ticks_missed_total"); n != 0 {
+		t.Errorf("%v ticks are missed", n)
+	}
+	// The yearly average stands in, and a site of which nobody knows more than that.
+	if p.joules("noether_node_joules_total") == 0 || p.nanograms("noether_node_co2e_grams_total", "phase", "operational") == 0 ||
+		p.value("noether_pue_ratio", "source", "default") != 1 || len(p.find("noether_energy_price_per_kwh")) != 0 {
+		t.Errorf("while nobody answers:\n%s", p.text)
+	}
+	begin := time.Now()
+	a.stop()
+	if d := time.Since(begin); d > 8*time.Second { // an answer is waited for 10 s
+		t.Errorf("it ended after %v", d)
+	}
+}
+
 // TestCarbonOverIPv6: the exporter and the agent meet on [::1].
 func TestCarbonOverIPv6(t *testing.T) {
 	t.Parallel()

@@ -79,7 +79,6 @@ func TestRemedies(t *testing.T) {
 		"a word":               {"fixed:much", Settings{}, "write it like fixed:380"},
 		"too much":             {"fixed:1e9", Settings{}, "no carbon intensity"},
 		"no path":              {"file:", Settings{}, "write file:PATH"},
-		"no such file":         {"file:/nowhere.csv", Settings{}, "/nowhere.csv"},
 		"an argument":          {"yearly:2024", Settings{}, "write yearly without a colon"},
 		"RTE abroad":           {"rte", Settings{Zone: "DE"}, "it covers FR only"},
 		"NESO abroad":          {"neso", Settings{Zone: "aws:eu-central-1"}, "it covers GB only"},

@@ -25,6 +25,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"noether/internal/grid"
 )
@@ -383,10 +384,10 @@ func (c *Client) proxy(ctx context.Context, err error) error {
 // Quote returns text of strangers as one short line of valid UTF-8.
 func Quote(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+		if unicode.IsPrint(r) { // also what terminals take for commands is not
+			return r
 		}
-		return r
+		return ' '
 	}, strings.ToValidUTF8(s, "\ufffd"))
 	if len(s) <= most {
 		return s

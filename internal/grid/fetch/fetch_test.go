@@ -325,6 +325,18 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// TestQuote lets nothing through that a terminal takes for a command.
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"Île-de-France 380 g": "Île-de-France 380 g", "a\x1b[2Jb\r\n\tc": "a [2Jb   c", "csi\u009b31m": "csi 31m", "turn\u202eed": "turn ed",
+		"\xff": "\ufffd", "12345678901234567890123456789": "12345678901234567890…",
+	} {
+		if got := Quote(in, 20); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for address, want := range map[string]string{
 		"https://api.example/v3":                   "",

@@ -3,6 +3,7 @@ package file
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,15 +42,18 @@ type Provider struct {
 
 var _ grid.Provider = (*Provider)(nil)
 
-// NewProvider reads the file for the first time.
+// NewProvider returns the provider of a file. One that cannot be read by now
+// may come later, as a disk that is mounted after the start: it fails whoever
+// asks, not whoever starts.
 func NewProvider(o Options) (*Provider, error) {
+	if o.Path == "" {
+		return nil, errors.New("read carbon intensities: no file is given")
+	}
 	o.Factor = cmp.Or(o.Factor, grid.Lifecycle)
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the clock, unless a test has another
 	}
-	p := &Provider{o: o}
-	_, err := p.read()
-	return p, err
+	return &Provider{o: o}, nil
 }
 
 // Info returns what the file is said to be: averages.

@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,37 @@ func TestProvider(t *testing.T) {
 	if _, err := p.Latest(t.Context(), "DE"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
-	if _, err := NewProvider(Options{Path: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	p, err = NewProvider(Options{Path: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Latest(t.Context(), "DE"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("%v", err)
+	}
+	if _, err := NewProvider(Options{}); err == nil {
+		t.Error("no path is a file")
+	}
+}
+
+// TestFileThatComesLater stops nobody from starting.
+func TestFileThatComesLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "late.csv")
+	p, err := NewProvider(Options{Path: path, Now: func() time.Time { return day(1, 9) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Latest(t.Context(), "DE"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	for _, c := range []struct {
+		text string
+		ok   bool
+	}{{"timestamp,zone,gCO2e/k", false}, {"timestamp,zone,gCO2e/kWh\n2024-01-01T08:00:00Z,DE,300\n2024-01-01T09:00:00Z,DE,310\n", true}} {
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Latest(t.Context(), "DE"); (err == nil) != c.ok {
+			t.Errorf("%q: %v", c.text, err)
+		}
 	}
 }
