@@ -48,11 +48,15 @@ to standard error, or to a file with -o.
 
 Where a cgroup can be made, CMD runs in one of its own; elsewhere its processes are
 followed by their parents. Where a better sensor is forbidden to this user and an
-agent is running, the machine's energy is read from that agent, in its intervals.`,
+agent is running, the machine's energy is read from that agent, in its intervals.
+
+Where the grid zone is known, the report has grams of CO2e too, by the settings of
+the agent. A provider is asked only if one is set, while CMD runs.`,
 		Example: `  noether stat -- make -j8
   noether stat -r 5 -- ./benchmark
   noether stat --json -o joules.json -- ffmpeg -i in.mkv out.mp4
-  noether stat --sensor model -- sleep 10`,
+  noether stat --sensor model -- sleep 10
+  noether stat --grid.zone DE --pue 1.2 -- make -j8`,
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			if len(argv) == 0 {
 				return &exitError{exitUsage, errors.New("stat needs a command: noether stat -- CMD [ARG...]")}
@@ -75,7 +79,9 @@ agent is running, the machine's energy is read from that agent, in its intervals
 	f.StringVarP(&o.output, "output", "o", "", "write the result to this file instead of standard error")
 	f.StringVar(&o.agentURL, "agent", defaultAgent, "read the machine's energy from this running agent")
 	flags = register(cmd, "config", "sensor", "usage", "policy", "root", "procfs", "sysfs", "cgroupfs",
-		"model.idle-watts", "model.max-watts", "model.tdp-watts", "log.level", "log.format")
+		"model.idle-watts", "model.max-watts", "model.tdp-watts",
+		"grid.zone", "grid.provider", "grid.token-file", "grid.hub", "grid.query", "grid.factor", "grid.allow-estimates", "prometheus-url",
+		"pue", "embodied.kg", "embodied.instance", "embodied.years", "log.level", "log.format")
 	return cmd
 }
 
@@ -96,9 +102,11 @@ type meter interface {
 	close() error
 }
 
-// window is the energy of one stretch of time.
+// window is the energy of one stretch of time, and what it emitted.
 type window struct {
+	ended  time.Time
 	length time.Duration
+	online int           // CPUs
 	busy   time.Duration // CPU time of everything that ran
 	// Of the machine, by component; own is the command's.
 	present        [energy.Components]bool
@@ -109,6 +117,7 @@ type window struct {
 	banded         bool
 	ownCPU         time.Duration
 	how            string // the command's share was found
+	footprint      statFootprint
 }
 
 // run is one run of the command.
@@ -147,6 +156,11 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 	if err != nil {
 		return fail(errors.Join(err, c.remove()))
 	}
+	around, err := openAround(ctx, p, &cfg, m)
+	if err != nil {
+		return fail(errors.Join(err, m.close(), c.remove()))
+	}
+	defer around.close()
 	r := statReport{argv: argv, sensorNotes: notes}
 	r.moves = m.moves()
 	signals, stop := notify()
@@ -168,6 +182,7 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 	}
 	r.sensor, r.usage = m.about()
 	err = m.close()
+	r.emit(around)
 	if o.json {
 		err = errors.Join(err, r.writeJSON(dst))
 	} else {
@@ -182,6 +197,30 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 		}
 	}
 	return nil
+}
+
+// openAround asks about what surrounds the machine, unless an agent that
+// knows is asked for the energy: then it returns nil.
+func openAround(ctx context.Context, p *process, cfg *config.Config, m meter) (*surroundings, error) {
+	if _, told := m.(*remote); told {
+		return nil, nil
+	}
+	return openSurroundings(ctx, p, cfg, statLogger(p, cfg))
+}
+
+// emit works out the grams of the runs. Who told the command to stop is not
+// kept waiting for an answer.
+func (r *statReport) emit(around *surroundings) {
+	if around == nil {
+		return
+	}
+	if last := &r.runs[len(r.runs)-1]; last.exit <= exitSignalOffset {
+		around.wait(answerWait)
+	}
+	for i := range r.runs {
+		w := &r.runs[i].window
+		w.emit(around.during(w))
+	}
 }
 
 func statWriter(p *process, file string) (io.Writer, func(), error) {

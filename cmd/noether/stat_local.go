@@ -140,6 +140,7 @@ func (l *local) close() error { return l.agent.Close() }
 // totals is what a snapshot says since the agent began.
 type totals struct {
 	at        time.Time
+	online    int // CPUs
 	present   [energy.Components]bool
 	quality   [energy.Components]energy.Quality
 	total     [energy.Components]unit.Energy
@@ -151,7 +152,7 @@ type totals struct {
 }
 
 func (l *local) totals(s *snapshot.Snapshot) totals {
-	t := totals{at: time.Now()}
+	t := totals{at: time.Now(), online: s.CPU.Online}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		c := n.Component
@@ -177,7 +178,7 @@ func (l *local) totals(s *snapshot.Snapshot) totals {
 
 // since returns the window from an earlier reading to t.
 func (t totals) since(from *totals) window {
-	w := window{length: t.at.Sub(from.at), present: t.present, quality: t.quality, banded: t.banded, ownCPU: t.ownCPU - from.ownCPU}
+	w := window{ended: t.at, length: t.at.Sub(from.at), online: t.online, present: t.present, quality: t.quality, banded: t.banded, ownCPU: t.ownCPU - from.ownCPU}
 	for c := range t.total {
 		w.total[c] = t.total[c] - from.total[c]
 		w.dynamic[c] = t.dynamic[c] - from.dynamic[c]

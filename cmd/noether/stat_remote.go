@@ -36,8 +36,13 @@ type agentSnapshot struct {
 	Elapsed float64   `json:"elapsed_seconds"`
 	Usage   string    `json:"usage"`
 	CPU     struct {
-		Busy float64 `json:"busy_seconds"`
+		Online int     `json:"online"`
+		Busy   float64 `json:"busy_seconds"`
 	} `json:"cpu"`
+	Site      *agentSite `json:"site"` // absent where nobody is asked
+	Footprint struct {
+		Operational float64 `json:"operational_grams_total"`
+	} `json:"footprint"`
 	Node []struct {
 		Component string  `json:"component"`
 		Part      string  `json:"part"`
@@ -131,6 +136,10 @@ func (r *remote) end(ctx context.Context, cpu time.Duration) (window, error) {
 	w := r.last.totals().since(&from)
 	w.busy = time.Duration(unit.MulDiv(uint64(max(r.busy, 0)), uint64(max(w.length, 0)), uint64(max(r.read, 1))))
 	w.shareByTime(cpu)
+	w.emit(r.last.Site.site())
+	if now, before := r.last.Site, r.from.Site; now != nil && before != nil && now.Unknown == before.Unknown {
+		w.booked(massOf(r.last.Footprint.Operational) - massOf(r.from.Footprint.Operational))
+	}
 	return w, nil
 }
 
@@ -157,7 +166,7 @@ func (r *remote) close() error {
 
 // totals sorts what the agent said; words that this version does not know are left out.
 func (s *agentSnapshot) totals() totals {
-	t := totals{at: s.Time}
+	t := totals{at: s.Time, online: s.CPU.Online}
 	for _, n := range s.Node {
 		c, ok := componentNamed(n.Component)
 		if !ok {

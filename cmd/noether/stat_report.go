@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"noether/internal/energy"
+	"noether/internal/snapshot"
 	"noether/internal/unit"
 )
 
@@ -91,18 +92,25 @@ func (r *statReport) one(b *strings.Builder, run *statRun) {
 	fmt.Fprintf(b, "   %-10s %12.2f W %12.2f W\n", "mean power", total.Over(run.length).Watts(), own.Over(run.elapsed).Watts())
 	fmt.Fprintf(b, "   %-10s %12.3f s %12.3f s\n", "CPU time", run.busy.Seconds(), run.ownCPU.Seconds())
 	fmt.Fprintf(b, "   %-10s %12.3f s %12.3f s\n", "time", run.length.Seconds(), run.elapsed.Seconds())
+	r.emission(b, &run.footprint)
 }
 
 func (r *statReport) many(b *strings.Builder) {
 	fmt.Fprintf(b, "   %d runs %22s %12s %12s %12s\n", len(r.runs), "mean", "± deviation", "least", "most")
-	for _, f := range figures() {
-		s := r.spread(f)
-		if s == nil {
-			continue
+	for _, f := range r.figures() {
+		s, scale := r.spread(f), 1.0
+		if f.unit == "g" {
+			scale, f.unit = massUnit(s.Mean)
 		}
-		fmt.Fprintf(b, "   %-18s %12s %12s %12s %12s %s\n", f.label, short(s.Mean), short(s.Deviation), short(s.Min), short(s.Max), f.unit)
+		fmt.Fprintf(b, "   %-18s %12s %12s %12s %12s %s\n", f.label, short(s.Mean*scale), short(s.Deviation*scale), short(s.Min*scale), short(s.Max*scale), f.unit)
 	}
 	fmt.Fprintf(b, "   quality: %s\n", r.runs[0].worst())
+	last := &r.runs[len(r.runs)-1].footprint
+	for p, label := range [snapshot.Phases]string{snapshot.Operational: "CO2e", snapshot.Embodied: "embodied"} {
+		if last.knows(snapshot.Phase(p)) {
+			fmt.Fprintf(b, "   %s: %s\n", label, last.origin(snapshot.Phase(p)))
+		}
+	}
 }
 
 // notes are what the reader should know about the figures.
@@ -133,7 +141,7 @@ func (r *statReport) notes() []string {
 	if len(absent) > 0 {
 		notes = append(notes, "no sensor covers "+joined(absent))
 	}
-	return notes
+	return append(notes, r.runs[len(r.runs)-1].footprint.notes()...)
 }
 
 // figure is one number of a run, for means over runs and for JSON.
@@ -150,6 +158,29 @@ func figures() []figure {
 		{"command_watts", "command, mean", "W", func(r *statRun) float64 { return r.sum(&r.own).Over(r.elapsed).Watts() }},
 		{"command_cpu_seconds", "command, CPU time", "s", func(r *statRun) float64 { return r.ownCPU.Seconds() }},
 		{"command_seconds", "command, time", "s", func(r *statRun) float64 { return r.elapsed.Seconds() }},
+	}
+}
+
+// figures returns what all the runs have.
+func (r *statReport) figures() []figure {
+	list := figures()
+	for p := range snapshot.Phase(snapshot.Phases) {
+		if !slices.ContainsFunc(r.runs, func(run statRun) bool { return !run.footprint.knows(p) }) {
+			list = append(list, emitted(p)...)
+		}
+	}
+	return list
+}
+
+// emitted returns the figures of the grams of a phase.
+func emitted(p snapshot.Phase) []figure {
+	label := "CO2e"
+	if p == snapshot.Embodied {
+		label = "embodied"
+	}
+	return []figure{
+		{"machine_" + p.String() + "_grams", "machine, " + label, "g", func(r *statRun) float64 { return r.footprint.machine[p].Grams() }},
+		{"command_" + p.String() + "_grams", "command, " + label, "g", func(r *statRun) float64 { return r.footprint.own[p].Grams() }},
 	}
 }
 
@@ -203,6 +234,16 @@ func (r *statReport) writeJSON(w io.Writer) error {
 		for _, f := range figures() {
 			line[f.name] = f.of(run)
 		}
+		for p := range snapshot.Phase(snapshot.Phases) {
+			if run.footprint.knows(p) {
+				for _, f := range emitted(p) {
+					line[f.name] = f.of(run)
+				}
+			}
+		}
+		if run.footprint.site != nil {
+			line["site"] = run.footprint.json()
+		}
 		if run.banded {
 			low, high, total, own := run.sum(&run.low), run.sum(&run.high), run.sum(&run.total), run.sum(&run.own)
 			line["machine_low_joules"], line["machine_high_joules"] = low.Joules(), high.Joules()
@@ -229,7 +270,7 @@ func (r *statReport) writeJSON(w io.Writer) error {
 		return nil
 	}
 	summary := map[string]any{"runs": len(r.runs)}
-	for _, f := range figures() {
+	for _, f := range r.figures() {
 		summary[f.name] = r.spread(f)
 	}
 	return enc.Encode(map[string]any{"command": r.argv, "summary": summary})

@@ -60,6 +60,7 @@ type statLine struct {
 		Command   float64 `json:"command_joules"`
 	} `json:"components"`
 	Summary map[string]any `json:"summary"`
+	statGrams
 }
 
 // stat runs noether stat --json and returns its lines and what the command itself printed.

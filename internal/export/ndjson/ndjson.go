@@ -306,6 +306,9 @@ func (l *line) site() {
 	}
 	if h.Known() {
 		l.decimal("hardware_grams", int64(h.Total()), 9)
+		if h.GPU > 0 {
+			l.decimal("hardware_gpu_grams", int64(h.GPU), 9)
+		}
 		l.seconds("hardware_lifetime_seconds", h.Lifetime)
 		l.text("hardware_source", h.Source)
 		l.truth("hardware_estimated", h.Estimated)
