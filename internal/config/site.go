@@ -177,7 +177,7 @@ func siteSettings() []Setting {
 			func(c *Config) *float64 { return &c.NetworkKWhPerGB }),
 		number("disk.kwh-per-gb", "KWH", "energy of storage for each gigabyte read or written; 0 leaves it out", "0.0002", 0, 10,
 			func(c *Config) *float64 { return &c.DiskKWhPerGB }),
-		value("price.per-kwh", "VALUE|ZONE HH:MM=VALUE …|query:PROMQL", "price of a kWh: the same always, by time of day in a time zone, or queried; it may be negative", "Europe/Berlin 00:00=0.22 06:00=0.34",
+		value("price.per-kwh", "VALUE|ZONE HH:MM=VALUE ...|query:PROMQL", "price of a kWh: the same always, by time of day in a time zone, or queried; it may be negative", "Europe/Berlin 00:00=0.22 06:00=0.34",
 			func(c *Config) *string { return &c.Price }, func(s string) error { _, err := site.ParsePrice(s); return err }),
 		text("price.currency", "CODE", "currency of the price, ISO 4217", "EUR",
 			func(c *Config) *string { return &c.Currency }, checkCurrency),
@@ -201,7 +201,7 @@ func (c *Config) validateSite(marginal bool) (problems []Problem) {
 		problem("grid.provider", chain, "needs grid.hub, the address of a noether carbon exporter such as http://127.0.0.1:9878")
 	}
 	if has("watttime") && !marginal {
-		problem("grid.provider", chain, "has watttime, whose intensity is marginal: accounts use average intensity (noether carbon forecast and best can use watttime)")
+		problem("grid.provider", chain, "includes marginal intensity, that of watttime: accounts use average intensity (noether carbon forecast and best can use watttime)")
 	}
 	problems = append(problems, c.mixedFactors()...)
 	if has("prometheus") != (g.Query != "") {

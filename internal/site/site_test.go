@@ -373,7 +373,7 @@ func TestPlace(t *testing.T) {
 		"time zone":           {Locate{Zone: Auto, Root: machine(t, "Europe/Berlin")}, Place{Zone: "DE", From: "time zone Europe/Berlin"}},
 		"right/ time zone":    {Locate{Zone: Auto, Root: machine(t, "right/Europe/Oslo")}, Place{Zone: "NO", From: "time zone Europe/Oslo"}},
 		"Debian":              {Locate{Zone: Auto, Root: debian}, Place{Zone: "NO", From: "time zone Europe/Oslo"}},
-		"UTC":                 {Locate{Zone: Auto, Root: machine(t, "Etc/UTC")}, Place{From: `find the country of time zone "Etc/UTC": the table has no country for it: set the grid zone`}},
+		"UTC":                 {Locate{Zone: Auto, Root: machine(t, "Etc/UTC")}, Place{From: `find the country of time zone "Etc/UTC": the table has no country for it`}},
 		"UTC, nobody asks":    {Locate{Zone: Auto, Root: machine(t, "Etc/UTC"), Anywhere: "local"}, Place{Zone: "local", From: "nobody knows where, and no provider asks"}},
 		"nothing":             {Locate{Zone: Auto, Root: t.TempDir()}, Place{From: "find the time zone of this machine: /etc/localtime is no link to one, and /etc/timezone names none"}},
 		"the node's":          {Locate{Zone: Auto, Root: debian, Node: func() Node { return eu }}, Place{Zone: "DE", From: "region eu-central-1 of the Kubernetes node (aws, Frankfurt)", Provider: "aws", Region: "eu-central-1", Instance: "m5.xlarge"}},

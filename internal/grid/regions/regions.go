@@ -173,5 +173,5 @@ func Country(tab []byte, timezone string) (string, error) {
 		}
 		return country, nil
 	}
-	return "", fmt.Errorf("find the country of time zone %q: the table has no country for it: set the grid zone", timezone)
+	return "", fmt.Errorf("find the country of time zone %q: the table has no country for it", timezone)
 }
