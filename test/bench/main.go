@@ -101,6 +101,9 @@ const podScale = "300 pods, off, 1 s"
 // energy is divided.
 const named = ", named"
 
+// grams is that with grams of CO2e and cost beside joules.
+const grams = ", CO2e"
+
 func modes(o *options) []mode {
 	agent := func(usage, processes string) mode {
 		return mode{name: usage + ", " + processes, args: []string{"--usage", usage, "--processes", processes}}
@@ -151,6 +154,9 @@ func measureAll(ctx context.Context, o *options, stdout, stderr io.Writer) (err 
 			err = errors.Join(err, one(m))
 			m.name += named
 			m.args = append(m.args, "--node-name", nodeName, "--kube-source", "api", "--kube-config", kubeconfig)
+			err = errors.Join(err, one(m))
+			m.name += grams
+			m.args = append(m.args, "--grid.zone", "DE", "--pue", "1.2", "--embodied.kg", "1000", "--price.per-kwh", "0.3", "--price.currency", "EUR")
 			err = errors.Join(err, one(m))
 		}
 		stop()

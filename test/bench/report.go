@@ -90,7 +90,7 @@ func budgets(results []result) string {
 		}
 	}
 	for _, usage := range []string{"bpf", "cgroup"} {
-		for _, name := range []string{usage + ", " + podScale, usage + ", " + podScale + named} {
+		for _, name := range []string{usage + ", " + podScale, usage + ", " + podScale + named, usage + ", " + podScale + named + grams} {
 			if r := find(results, 300, name); r != nil {
 				list = append(list, budget{name, "% of one core", 100 * r.perTick.Seconds() / r.interval.Seconds(), 0.2})
 			}
