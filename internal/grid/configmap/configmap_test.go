@@ -50,7 +50,7 @@ func carbonForecasts(t *testing.T, binary map[string][]byte) []carbonForecast {
 // controllers/carbon_forecast_fetcher.go, which it decodes binaryData.data into.
 type carbonForecast struct {
 	Location  string    `json:"location,omitempty"`
-	Timestamp time.Time `json:"timestamp,omitempty"` //nolint:modernize // as it is there
+	Timestamp time.Time `json:"timestamp"` // omitempty there, which changes nothing in a time
 	Duration  int32     `json:"duration,omitempty"`
 	Value     float64   `json:"value,omitempty"`
 }

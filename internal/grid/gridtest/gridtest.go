@@ -291,7 +291,7 @@ func rows(t *testing.T, k Kit) map[string]row {
 
 // flood writes n bytes of JSON white space, or as many as are taken.
 func flood(w io.Writer, n int) {
-	chunk := []byte(fmt.Sprintf("%65536s", ""))
+	chunk := fmt.Appendf(nil, "%65536s", "")
 	for ; n > 0; n -= len(chunk) {
 		if _, err := w.Write(chunk); err != nil {
 			return
