@@ -92,10 +92,8 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// CheckURL parses the address of a server: https, or http on this machine.
-// Errors show no credentials.
-func CheckURL(s string) (*url.URL, error) { return parseURL(s, false) }
-
+// parseURL parses the address of a server: https, or http on this machine, and
+// elsewhere too if plain is set. Errors show no credentials.
 func parseURL(s string, plain bool) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
