@@ -26,6 +26,7 @@ import (
 	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/web"
+	"noether/ui"
 )
 
 func newAgent(p *process) *cobra.Command {
@@ -104,6 +105,8 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 		Listen:       cfg.Listen,
 		ConfigFile:   cfg.WebConfig,
 		AllowedHosts: cfg.AllowedHosts,
+		ExternalURL:  cfg.External(),
+		Files:        ui.Files(),
 		Snapshot:     func() *snapshot.Snapshot { return latest.Snapshot() },
 		About:        about(cfg, clock.Wall()),
 		Interval:     cfg.Agent.Interval,

@@ -58,7 +58,7 @@ func TestCommandLine(t *testing.T) {
 		"completion of words":         {[]string{"__complete", "agent", "--usage", ""}, 0, "procfs\n", "Completion ended with directive: ShellCompDirectiveNoFileComp\n"},
 		"unknown command":             {[]string{"agnet"}, 2, "", "noether: no command is called \"agnet\": did you mean agent? (noether --help)\n"},
 		"unknown flag":                {[]string{"agent", "--compat", "kepler"}, 2, "", "noether: unknown flag: --compat: noether agent --help lists the flags\n"},
-		"flag of a later time":        {[]string{"agent", "--store.path", "x"}, 2, "", "noether: unknown flag: --store.path: noether agent --help lists the flags\n"},
+		"flag of a later time":        {[]string{"agent", "--guest.path", "x"}, 2, "", "noether: unknown flag: --guest.path: noether agent --help lists the flags\n"},
 		"argument of the agent":       {[]string{"agent", "now"}, 2, "", "noether: noether agent takes no argument \"now\" (noether agent --help)\n"},
 		"all wrong settings at once":  {[]string{"agent", "--interval=7", "--usage=ebpf"}, 2, "", "noether: --interval: \"7\" has no unit: write 7s for seconds\nnoether: --usage: \"ebpf\" is not one of auto, bpf, cgroup, procfs: did you mean bpf?\n"},
 		"missing root":                {[]string{"agent", "--root=/no-such-directory"}, 1, "", "noether: find the machine's processes: stat /no-such-directory/proc: no such file or directory: choose --root or --procfs\n"},

@@ -26,6 +26,9 @@ type Config struct {
 	Listen       []string // host:port
 	AllowedHosts []string
 	WebConfig    string // a web configuration file of Prometheus' exporter-toolkit
+	ExternalURL  string // under which people reach the server; may be empty
+
+	Store Store
 
 	Agent        agent.Config
 	Stdout, JSON bool // print each tick; JSON wins
@@ -65,6 +68,7 @@ type Kube struct {
 func Default() Config {
 	return Config{
 		Listen:         []string{"127.0.0.1:9877"},
+		Store:          Store{Path: StoreAuto, Interval: defaultStorePause, Retention: defaultRetention, Size: defaultStoreSize},
 		Agent:          agent.Default(),
 		Kube:           Kube{Source: "off", KubeletURL: kube.DefaultKubeletURL},
 		ContainerNames: []string{"auto"},
@@ -115,7 +119,7 @@ func (c *Config) warnings() (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("%s has no effect: it is for kube-source %s, which is %s", s.name, strings.Join(s.uses, " or "), c.Kube.Source))
 		}
 	}
-	return warnings
+	return append(warnings, c.storeWarnings()...)
 }
 
 // validate finds what is wrong between settings; each alone was checked when it was set.

@@ -71,6 +71,8 @@ func Table() []Setting {
 			func(c *Config) *string { return &c.WebConfig }, nil),
 		list("web.allowed-hosts", "HOST", "name that clients may use for this server besides its addresses and localhost; without any, only loopback is held to those", "noether.internal",
 			func(c *Config) *[]string { return &c.AllowedHosts }, nil),
+		text("web.external-url", "URL", "address under which people reach this server, behind a proxy: its host is one of this server's names, and everything is served below its path too", "https://example.org/noether/",
+			func(c *Config) *string { return &c.ExternalURL }, checkExternal),
 		duration("interval", "time from one tick to the next", "1s", agent.MinInterval, agent.MaxInterval,
 			func(c *Config) *time.Duration { return &c.Agent.Interval }),
 		duration("keep-finished", "how long what has ended stays exported, at least two intervals", "30m", 0, maxKeep,
@@ -113,6 +115,7 @@ func Table() []Setting {
 		watts("model.tdp-watts", "thermal design power of the processors, for the model", "65",
 			func(c *Config) *float64 { return &c.Model.TDPWatts }),
 	}
+	table = append(table, storeSettings()...)
 	table = append(table, siteSettings()...)
 	return append(table,
 		boolean("stdout", "also print a table on standard output after each tick",

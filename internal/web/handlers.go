@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -22,8 +24,13 @@ func get(h http.HandlerFunc) http.Handler {
 }
 
 // healthz tells whether the agent still ticks. Before the first tick the
-// start of the server counts as one.
+// start of the server counts as one. A server that measures nothing is healthy
+// while it answers.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	if s.opt.Snapshot == nil {
+		writeText(w, "healthy\n")
+		return
+	}
 	last, what := s.started, "the start"
 	if snap := s.opt.Snapshot(); snap != nil {
 		last, what = snap.Time, "the last tick"
@@ -38,6 +45,10 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 
 // readyz tells whether there are figures.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.opt.Snapshot == nil {
+		writeText(w, "ready\n")
+		return
+	}
 	if snap := s.opt.Snapshot(); snap == nil || snap.Seq == 0 {
 		http.Error(w, "not ready: the first tick is not complete", http.StatusServiceUnavailable)
 		return
@@ -66,4 +77,50 @@ func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(*buf)))
 	_, _ = w.Write(*buf) // likewise
+}
+
+// answer serves a document. Its errors are told as the Prometheus API tells them.
+func answer(document Document) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		value, err := document()
+		if err != nil {
+			failure(w, http.StatusNotFound, "not_found", err.Error())
+			return
+		}
+		var b bytes.Buffer
+		if err := json.NewEncoder(&b).Encode(value); err != nil {
+			failure(w, http.StatusInternalServerError, "internal", fmt.Sprintf("write the answer: %v", err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+		_, _ = w.Write(b.Bytes()) // likewise
+	}
+}
+
+// failure answers an error in the form of the Prometheus API.
+func failure(w http.ResponseWriter, code int, kind, text string) {
+	b, _ := json.Marshal(struct { // strings always can be
+		Status string `json:"status"`
+		Type   string `json:"errorType"`
+		Error  string `json:"error"`
+	}{"error", kind, text})
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(b, '\n')) // likewise
+}
+
+// noAPI answers for the Prometheus API where nobody does.
+func (s *Server) noAPI(w http.ResponseWriter, _ *http.Request) {
+	failure(w, http.StatusNotFound, "not_found", "this server answers no queries: "+or(s.opt.NoAPI, "it keeps no history"))
+}
+
+// nothing answers for what this server does not have.
+func (s *Server) nothing(w http.ResponseWriter, r *http.Request) {
+	text := "there is no such address here"
+	switch r.URL.Path {
+	case "/api/noether/v1/snapshot", "/api/noether/v1/check", "/api/noether/v1/forecast":
+		text = "this server does not measure: ask the agent of the machine"
+	}
+	failure(w, http.StatusNotFound, "not_found", text)
 }

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"html"
 	"net/http"
@@ -15,40 +13,49 @@ import (
 	"noether/internal/unit"
 )
 
-// indexStyle is the only style that the content security policy lets in, by its hash.
-const indexStyle = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}` +
+// style is of the plain index. It is a file of its own: the content security
+// policy lets no style in that stands in the markup.
+const style = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}` +
 	`table{border-collapse:collapse;margin:1rem 0}caption{text-align:left;font-weight:600;padding:.3rem 0}` +
 	`th,td{text-align:left;vertical-align:top;padding:.2rem 1.2rem .2rem 0;border-bottom:1px solid #8884}` +
-	`.n{text-align:right;font-variant-numeric:tabular-nums}`
+	`.n{text-align:right;font-variant-numeric:tabular-nums}
+`
 
-// policy is the content security policy of every answer: nothing may be
-// loaded, run or framed.
-func policy() string {
-	hash := sha256.Sum256([]byte(indexStyle))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
-		"'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+func plainStyle(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	_, _ = w.Write([]byte(style)) // the client has gone; nobody is left to tell
 }
 
-// index is a page for people that needs nothing but HTML.
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+// plain is a page for people that needs nothing but HTML. Its links have no
+// slash in front, so that they hold below the path of a proxy.
+func (s *Server) plain(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
-	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><title>Noether</title><style>" + indexStyle + "</style></head><body>\n<h1>Noether</h1>\n")
+	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><title>Noether</title><link rel=\"stylesheet\" href=\"plain.css\"></head><body>\n<h1>Noether</h1>\n")
 	fmt.Fprintf(&b, "<p>Version %s", html.EscapeString(or(s.opt.About.Version, "unknown")))
-	snap := s.opt.Snapshot()
+	var snap *snapshot.Snapshot
+	if s.opt.Snapshot != nil {
+		snap = s.opt.Snapshot()
+	}
 	if snap != nil && snap.Node != "" {
 		fmt.Fprintf(&b, " on node %s", html.EscapeString(snap.Node))
 	}
 	b.WriteString("</p>\n")
-	if snap == nil {
+	switch {
+	case s.opt.Snapshot == nil:
+		b.WriteString("<p>This server measures nothing: it shows what a Prometheus holds.</p>\n")
+	case snap == nil:
 		b.WriteString("<p>The first tick is not complete.</p>\n")
-	} else {
+	default:
 		writeState(&b, snap)
 	}
-	b.WriteString(`<ul>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-<li><a href="/api/noether/v1/snapshot">/api/noether/v1/snapshot</a>: the last tick as JSON</li>
-<li><a href="/healthz">/healthz</a>: does the agent tick?</li>
-<li><a href="/readyz">/readyz</a>: are there figures?</li>
+	b.WriteString("<ul>\n<li><a href=\"./\">the page</a>: with history, for browsers that run scripts</li>\n")
+	if s.opt.Snapshot != nil {
+		b.WriteString(`<li><a href="metrics">/metrics</a>: for Prometheus</li>
+<li><a href="api/noether/v1/snapshot">/api/noether/v1/snapshot</a>: the last tick as JSON</li>
+`)
+	}
+	b.WriteString(`<li><a href="healthz">/healthz</a>: is all well?</li>
+<li><a href="readyz">/readyz</a>: are there figures?</li>
 </ul>
 </body></html>
 `)

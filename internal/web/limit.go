@@ -70,17 +70,59 @@ func bounded(n int, next http.Handler) http.Handler {
 	})
 }
 
-// secured tells browsers to run, frame and guess nothing.
+// policy is the content security policy of every answer: what the page's own
+// files hold may be loaded and run, nothing else, nowhere else, in no frame.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// secured tells browsers to load, frame and guess nothing.
 func secured(next http.Handler) http.Handler {
-	csp := policy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Content-Security-Policy", csp)
+		h.Set("Content-Security-Policy", policy)
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
+	})
+}
+
+// foreign refuses what a page of somebody else sends through a browser.
+func foreign(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "the request comes from a page of another origin: open this server's own page, or name the address under which it is reached with --web.external-url", http.StatusForbidden)
+}
+
+// notFromElsewhere keeps pages of other sites from making a browser ask
+// questions that cost something: what they could not read they could still
+// start. People may follow links from anywhere.
+func notFromElsewhere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asks := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/federate" || r.URL.Path == "/metrics"
+		if asks && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+			foreign(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// below serves next at its own paths and below prefix, whether or not a proxy
+// in front takes the prefix away.
+func below(prefix string, next http.Handler) http.Handler {
+	if prefix == "" {
+		return next
+	}
+	stripped := http.StripPrefix(prefix, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == prefix:
+			http.Redirect(w, r, prefix+"/", http.StatusTemporaryRedirect)
+		case strings.HasPrefix(r.URL.Path, prefix+"/"):
+			stripped.ServeHTTP(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 
@@ -90,7 +132,8 @@ func secured(next http.Handler) http.Handler {
 func (s *Server) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if !allowedHost(r.Host, s.opt.AllowedHosts, isLoopback(local)) {
+		external := s.opt.ExternalURL != nil && strings.EqualFold(hostname(r.Host), s.opt.ExternalURL.Hostname())
+		if !external && !allowedHost(r.Host, s.opt.AllowedHosts, isLoopback(local)) {
 			http.Error(w, "the name in the Host header is not one of this server's: use its address or localhost, or allow the name with --web.allowed-hosts", http.StatusForbidden)
 			return
 		}
@@ -108,14 +151,11 @@ func allowedHost(header string, allowed []string, loopback bool) bool {
 	if len(allowed) == 0 && !loopback {
 		return true
 	}
-	host := header
-	if h, _, err := net.SplitHostPort(header); err == nil {
-		host = h
-	}
+	host := hostname(header)
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return true
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = strings.ToLower(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761, section 6.3
 		return true
 	}
@@ -125,4 +165,12 @@ func allowedHost(header string, allowed []string, loopback bool) bool {
 		}
 	}
 	return false
+}
+
+// hostname returns a Host header without its port and the dot of the root.
+func hostname(header string) string {
+	if h, _, err := net.SplitHostPort(header); err == nil {
+		header = h
+	}
+	return strings.TrimSuffix(header, ".")
 }

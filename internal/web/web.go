@@ -1,7 +1,9 @@
-// Package web serves the agent over HTTP: metrics, health, the newest snapshot
-// as JSON, and a plain index. Everything it shows comes from a finished tick.
+// Package web serves the agent over HTTP: metrics, health, the page for people,
+// what the page asks for as JSON, and the Prometheus API of whoever answers it.
+// Everything it shows comes from a finished tick.
 //
-// It refuses to measure, to write anything, to serve a debugger, and to answer
+// It refuses to measure, to write anything, to serve a debugger, to let a
+// browser load or run anything that is not the page's own, and to answer
 // without bound: connections, requests at once, header sizes and times are limited.
 package web
 
@@ -9,9 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +33,7 @@ const (
 	maxConnections = 512
 	maxRequests    = 64 // at once; the next one is told to come back
 	maxLines       = 8  // of those for JSON, whose lines are not shared as pages are
+	maxQueries     = 32 // of those for the Prometheus API, which has limits of its own
 	maxHeader      = 16 << 10
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 10 * time.Second
@@ -49,12 +55,26 @@ type Options struct {
 	// loopback are held to that: there a browser could be led astray by a
 	// name that resolves to 127.0.0.1.
 	AllowedHosts []string
-	// Snapshot returns the newest snapshot, or nil before the first.
+	// ExternalURL is the address under which people reach this server, nil if
+	// that is not known. Its host is allowed, what it sends is trusted as the
+	// page's own, and everything is also served below its path.
+	ExternalURL *url.URL
+	// Snapshot returns the newest snapshot, or nil before the first. It is nil
+	// on a server that measures nothing: that has no metrics and no snapshot.
 	Snapshot func() *snapshot.Snapshot
-	About    export.About
-	Interval time.Duration // of ticks, by which health is judged
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Files are those of the page, index.html among them. They do not change.
+	Files fs.FS
+	// API answers the Prometheus API, /api/v1/ and /federate. While it is nil,
+	// NoAPI says why nobody does.
+	API   http.Handler
+	NoAPI string
+	// Page, Check and Forecast are what /api/noether/v1/{page,check,forecast}
+	// answer; nil where there is no such thing.
+	Page, Check, Forecast Document
+	About                 export.About
+	Interval              time.Duration // of ticks, by which health is judged
+	Now                   func() time.Time
+	Log                   *slog.Logger
 }
 
 // Server is an HTTP server. Run it once.
@@ -67,23 +87,48 @@ type Server struct {
 	lines       sync.Pool // of *[]byte, for JSON
 }
 
+// Document returns a value that is answered as JSON, or an error that says, to
+// the one who asked, why there is none. Any number of goroutines call it.
+type Document func() (any, error)
+
 // New returns a server, or an error if its configuration cannot be used.
 func New(opt Options) (*Server, error) {
 	mux := http.NewServeMux()
-	s, err := NewFor(opt, mux)
+	s, err := NewFor(opt, notFromElsewhere(mux))
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("/metrics", prometheus.NewPage(opt.Snapshot, opt.About))
-	mux.Handle("/api/noether/v1/snapshot", bounded(maxLines, get(s.snapshot)))
+	if opt.Snapshot != nil {
+		mux.Handle("/metrics", prometheus.NewPage(opt.Snapshot, opt.About))
+		mux.Handle("/api/noether/v1/snapshot", bounded(maxLines, get(s.snapshot)))
+	}
+	for name, document := range map[string]Document{"page": opt.Page, "check": opt.Check, "forecast": opt.Forecast} {
+		if document != nil {
+			mux.Handle("/api/noether/v1/"+name, bounded(maxLines, get(answer(document))))
+		}
+	}
+	mux.HandleFunc("/api/", s.nothing)
+	api := http.Handler(http.HandlerFunc(s.noAPI))
+	if opt.API != nil {
+		api = bounded(maxQueries, opt.API)
+	}
+	mux.Handle("/api/v1/", api)
+	mux.Handle("/federate", api)
 	mux.Handle("/healthz", get(s.healthz))
 	mux.Handle("/readyz", get(s.readyz))
-	mux.Handle("/{$}", get(s.index))
+	mux.Handle("/plain", get(s.plain))
+	mux.Handle("/plain.css", get(plainStyle))
+	files, err := newFiles(opt.Files)
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/", get(files.serve))
 	return s, nil
 }
 
 // NewFor returns a server of something else than an agent's pages, behind the
-// same limits. Of the options it uses Listen, ConfigFile, AllowedHosts, Now and Log.
+// same limits. Of the options it uses Listen, ConfigFile, AllowedHosts,
+// ExternalURL, Now and Log.
 func NewFor(opt Options, handler http.Handler) (*Server, error) {
 	if len(opt.Listen) == 0 {
 		return nil, errors.New("serve HTTP: no address to listen on: give one with --listen")
@@ -91,8 +136,16 @@ func NewFor(opt Options, handler http.Handler) (*Server, error) {
 	if err := toolkit.Validate(opt.ConfigFile); err != nil {
 		return nil, fmt.Errorf("read web configuration %q: %w", opt.ConfigFile, err)
 	}
+	protected := http.NewCrossOriginProtection()
+	if u := opt.ExternalURL; u != nil {
+		if err := protected.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+			return nil, fmt.Errorf("read --web.external-url: %w", err)
+		}
+		handler = below(strings.TrimRight(u.Path, "/"), handler)
+	}
+	protected.SetDenyHandler(http.HandlerFunc(foreign))
 	s := &Server{opt: opt, started: opt.Now(), stopTimeout: stopTimeout}
-	s.handler = secured(s.checkHost(bounded(maxRequests, handler)))
+	s.handler = secured(s.checkHost(protected.Handler(bounded(maxRequests, handler))))
 	return s, nil
 }
 

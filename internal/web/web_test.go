@@ -97,8 +97,8 @@ func TestEndpoints(t *testing.T) {
 	}{
 		"metrics":                     {full, "GET", "/metrics", 200, "noether_node_joules_total{"},
 		"metrics before a tick":       {nil, "GET", "/metrics", 200, "noether_build_info{version=\"1.2.3\""},
-		"index":                       {full, "GET", "/", 200, "<td>memory</td><td class=n>0.200</td><td class=n>0.100 and 0.900</td><td class=n>0.000003</td><td>estimated</td>"},
-		"index before a tick":         {nil, "GET", "/", 200, "not complete"},
+		"index":                       {full, "GET", "/plain", 200, "<td>memory</td><td class=n>0.200</td><td class=n>0.100 and 0.900</td><td class=n>0.000003</td><td>estimated</td>"},
+		"index before a tick":         {nil, "GET", "/plain", 200, "not complete"},
 		"healthy":                     {full, "GET", "/healthz", 200, "healthy"},
 		"healthy before a tick":       {nil, "GET", "/healthz", 200, "healthy"},
 		"ready":                       {full, "GET", "/readyz", 200, "ready"},
@@ -109,10 +109,10 @@ func TestEndpoints(t *testing.T) {
 		"nothing else":                {full, "GET", "/metricsx", 404, "not found"},
 		"no debugger":                 {full, "GET", "/debug/pprof/", 404, "not found"},
 		"only GET of metrics":         {full, "POST", "/metrics", 405, "use GET"},
-		"only GET of the index":       {full, "DELETE", "/", 405, "use GET"},
+		"only GET of the index":       {full, "DELETE", "/plain", 405, "use GET"},
 		"only GET of health":          {full, "PUT", "/healthz", 405, "use GET"},
 		"only GET of the snapshot":    {full, "POST", "/api/noether/v1/snapshot", 405, "use GET"},
-		"the head of the index alone": {full, "HEAD", "/", 200, ""},
+		"the head of the index alone": {full, "HEAD", "/plain", 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, body, header := ask(t, newServer(t, options(t, tt.snap)).handler, tt.method, tt.path)
@@ -163,7 +163,7 @@ func TestNamesInTheIndexAreEscaped(t *testing.T) {
 	s := exporttest.Snapshot()
 	s.Node = "<script>"
 	s.Sensors[0].Reason = "<img>"
-	if _, body, _ := ask(t, newServer(t, options(t, s)).handler, "GET", "/"); strings.Contains(body, "<script>") || strings.Contains(body, "<img>") {
+	if _, body, _ := ask(t, newServer(t, options(t, s)).handler, "GET", "/plain"); strings.Contains(body, "<script>") || strings.Contains(body, "<img>") {
 		t.Error(body)
 	}
 }
