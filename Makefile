@@ -29,7 +29,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down grid-tables
+.PHONY: ui ui-check release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down grid-tables
 
 all: lint test ## lint and test (the default)
 
@@ -147,6 +147,19 @@ release: check-go $(GOLICENSES) $(HELM) ## what is given to users, in dist: VERS
 
 deploy-check: check-go ## compose files, bills of materials (those in dist too) and dashboards against the schemas of others
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+ui/node_modules: ui/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not installed (Debian: apt-get install npm); Node 18.20 or newer is needed to change the page, not to build noether"; exit 1; }
+	cd ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+ui: ui/node_modules ## the page, out of its sources: ui/dist, which is committed
+	cd ui && npm run --silent build
+
+ui-check: ui/node_modules ## the page: types, its tests, and that ui/dist is what its sources make
+	cd ui && npm run --silent check && npm run --silent test
+	cd ui && npm run --silent build
+	@[ -z "$$(git status --porcelain -- ui/dist)" ] || { git status --short -- ui/dist; echo "ui/dist is not what the sources make: run make ui and commit it"; exit 1; }
 
 licences: $(GOLICENSES) ## every dependency has a licence of the list
 	@$(GOLICENSES) check --allowed_licenses=$(ALLOWED_LICENSES) ./cmd/... 2>&1 | { grep -v -e 'contains non-Go code' -e '^W' -e '\.s$$' || true; }

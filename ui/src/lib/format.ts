@@ -1,0 +1,55 @@
+// Figures as people read them: three significant digits and a unit that fits.
+
+const scales: [number, string][] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k'], [1, ''], [1e-3, 'm'], [1e-6, 'µ']];
+
+export function number(value: number, digits = 3): string {
+  if (value === 0) return '0';
+  const size = Math.abs(value);
+  if (size >= 1e6) return value.toLocaleString('en', { maximumSignificantDigits: digits });
+  return value.toLocaleString('en', { maximumSignificantDigits: Math.max(digits, Math.ceil(Math.log10(size))), useGrouping: true });
+}
+
+// scaled writes a value with a metric prefix.
+export function scaled(value: number, unit: string, digits = 3): string {
+  if (value === 0) return `0 ${unit}`;
+  const size = Math.abs(value);
+  const [factor, prefix] = scales.find(([f]) => size >= f * 0.9995) ?? scales[scales.length - 1]!;
+  return `${number(value / factor, digits)} ${prefix}${unit}`;
+}
+
+export const watts = (w: number): string => scaled(w, 'W');
+
+// energy takes joules and writes watt-hours, as bills do.
+export const energy = (joules: number): string => scaled(joules / 3600, 'Wh');
+
+// mass takes grams; a tonne is 1,000 kg.
+export const mass = (grams: number): string => (Math.abs(grams) >= 1e6 ? `${number(grams / 1e6)} t` : Math.abs(grams) >= 1e3 ? `${number(grams / 1e3)} kg` : scaled(grams, 'g'));
+
+export const intensity = (gramsPerKWh: number): string => `${number(gramsPerKWh)} g/kWh`;
+
+export function money(value: number, currency: string): string {
+  try {
+    return value.toLocaleString('en', { style: 'currency', currency, maximumSignificantDigits: 3 });
+  } catch {
+    return `${number(value)} ${currency}`;
+  }
+}
+
+export const percent = (ratio: number): string => `${number(ratio * 100, 3)} %`;
+
+// signed writes a change, with its sign.
+export const signed = (text: string, value: number): string => (value > 0 ? `+${text}` : text);
+
+// about marks a figure that nobody measured.
+export const about = (text: string, estimated: boolean): string => (estimated ? `~${text}` : text);
+
+const pad = (n: number): string => String(n).padStart(2, '0');
+
+// clock writes a time in the reader's time zone, as short as the span allows.
+export function clock(time: number, spanSeconds: number): string {
+  const d = new Date(time * 1000);
+  const day = `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
+  const hm = `${pad(d.getHours())}:${pad(d.getMinutes())}`;
+  if (spanSeconds <= 3600) return `${hm}:${pad(d.getSeconds())}`;
+  return spanSeconds <= 86400 ? hm : `${day} ${hm}`;
+}
