@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -33,13 +35,19 @@ func newAgent(p *process) *cobra.Command {
 	var flags *config.Flags
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Measure this machine and serve the result to Prometheus",
+		Short: "Measure this machine; serve the result to Prometheus and, as a page, to people",
 		Long: `The agent reads the machine's energy sensors and who used the CPU, divides the
 energy of each interval exactly, and serves it:
 
+  /                            the page, for people (/plain without scripts)
   /metrics                     for Prometheus (text, OpenMetrics, gzip)
+  /api/v1/…, /federate         the history, as a Prometheus answers (for Grafana)
   /api/noether/v1/snapshot     the newest interval as JSON
+  /api/noether/v1/{page,check,forecast}   what else the page shows
   /healthz, /readyz            for whoever watches over the agent
+
+History is kept in --store.path: by default in ~/.local/state/noether, for root
+in /var/lib/noether, and not at all in a cluster, where a Prometheus does that.
 
 It needs no configuration and no privilege, but sees more with some:
 noether check says what, and how. Each flag is also a variable (--log.level is
@@ -100,15 +108,24 @@ func load(p *process, flags *config.Flags) (config.Config, error) {
 func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	log := newLogger(p.stderr, cfg)
 	clock := agent.SystemClock()
+	known := about(cfg, clock.Wall())
+	kept := openHistory(p, cfg, known, log, clock)
 	var latest *agent.Agent
+	newest := func() *snapshot.Snapshot { return latest.Snapshot() }
+	documents := &agentDocuments{cfg: cfg, clock: clock, history: kept, snapshot: newest}
 	server, err := web.New(web.Options{
 		Listen:       cfg.Listen,
 		ConfigFile:   cfg.WebConfig,
 		AllowedHosts: cfg.AllowedHosts,
 		ExternalURL:  cfg.External(),
 		Files:        ui.Files(),
-		Snapshot:     func() *snapshot.Snapshot { return latest.Snapshot() },
-		About:        about(cfg, clock.Wall()),
+		API:          kept.api(known, log, clock),
+		NoAPI:        kept.off,
+		Page:         documents.page,
+		Check:        documents.check,
+		Forecast:     documents.forecast,
+		Snapshot:     newest,
+		About:        known,
 		Interval:     cfg.Agent.Interval,
 		Now:          clock.Wall,
 		Log:          log,
@@ -145,13 +162,17 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 		Site:     around,
 		Clock:    clock,
 		Log:      log,
-		OnTick:   out.Offer,
+		OnTick: func(s *snapshot.Snapshot) {
+			out.Offer(s)
+			kept.offer(s)
+		},
 	})
 	if err != nil {
 		return errors.Join(err, m.close())
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	latest = a
+	documents.machine, documents.grid = m, around.Grid
 
 	if err := server.Listen(ctx); err != nil {
 		return err
@@ -163,6 +184,8 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	defer func() { err = errors.Join(err, stopNames()) }()
 	stopSite := runSite(context.WithoutCancel(ctx), log, around)
 	defer stopSite()
+	stopHistory := kept.run(context.WithoutCancel(ctx), log)
+	defer stopHistory()
 	ticking, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTicking()
 	ticked := make(chan error, 1)
@@ -178,6 +201,7 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	}
 	stopTicking()
 	err = errors.Join(err, <-ticked)
+	stopHistory() // after the last tick, which it still writes
 	log.InfoContext(ctx, "stopped")
 	return err
 }
@@ -218,6 +242,26 @@ func announce(log *slog.Logger, cfg *config.Config, m *machine, addrs []net.Addr
 		//nolint:sloglint // people copy the address from this line
 		log.Info(fmt.Sprintf("listening on %s://%s/metrics", scheme, a))
 	}
+	if address := pageAddress(cfg.External(), scheme, addrs); address != "" {
+		//nolint:sloglint // likewise
+		log.Info("the page is at " + address)
+	}
+}
+
+// pageAddress returns where a browser on this machine finds the page, or where
+// people are said to reach it.
+func pageAddress(external *url.URL, scheme string, addrs []net.Addr) string {
+	if external != nil {
+		return strings.TrimSuffix(external.String(), "/") + "/"
+	}
+	if len(addrs) == 0 {
+		return ""
+	}
+	address := addrs[0].String()
+	if tcp, ok := addrs[0].(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		address = net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return scheme + "://" + address + "/"
 }
 
 // usesTLS reports whether a web configuration, already found valid, has TLS.

@@ -122,7 +122,7 @@ func serve(t *testing.T, stdout io.Writer, args ...string) *serving {
 		args = append(args, "--sensor=model") // the same on every machine
 	}
 	go func() {
-		s.code <- run(ctx, append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms"}, args...), nil, strings.NewReader(""), stdout, s.log)
+		s.code <- run(ctx, append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms", "--store.path=off"}, args...), nil, strings.NewReader(""), stdout, s.log)
 	}()
 	t.Cleanup(func() { stop() })
 	at := regexp.MustCompile(`listening on (http://[^/]+)/metrics`)
@@ -207,7 +207,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	code, _, stderr := noether(t.Context(), "agent", "--listen="+l.Addr().String(), "--sensor=model", "--usage=cgroup", "--log.level=error")
+	code, _, stderr := noether(t.Context(), "agent", "--listen="+l.Addr().String(), "--store.path=off", "--sensor=model", "--usage=cgroup", "--log.level=error")
 	if want := fmt.Sprintf("port %d is in use", l.Addr().(*net.TCPAddr).Port); code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, "--listen") {
 		t.Errorf("code %d, stderr:\n%s", code, stderr)
 	}
@@ -218,8 +218,8 @@ func TestBadWebConfigIsFoundBeforeTheStart(t *testing.T) {
 	if err := os.WriteFile(file, []byte("tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.key}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"agent", "check"} {
-		code, stdout, stderr := noether(t.Context(), command, "--web.config-file="+file)
+	for _, command := range [][]string{{"agent", "--store.path=off"}, {"check"}} {
+		code, stdout, stderr := noether(t.Context(), append(command, "--web.config-file="+file)...)
 		if code != 1 || !strings.Contains(strings.Join(strings.Fields(stdout+stderr), " "), "nowhere.pem") {
 			t.Errorf("%s: code %d:\n%s%s", command, code, stdout, stderr)
 		}

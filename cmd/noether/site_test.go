@@ -72,7 +72,7 @@ func serveBy(t *testing.T, transport http.RoundTripper, args ...string) *serving
 	s := &serving{stop: stop, code: make(chan int, 1), log: &lockedBuffer{}}
 	p := &process{stdin: strings.NewReader(""), stdout: io.Discard, stderr: s.log, transport: transport}
 	root := newRoot(p)
-	root.SetArgs(append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms", "--sensor=model"}, args...))
+	root.SetArgs(append([]string{"agent", "--listen=127.0.0.1:0", "--interval=100ms", "--store.path=off", "--sensor=model"}, args...))
 	go func() {
 		code := 0
 		if err := root.ExecuteContext(ctx); err != nil {
@@ -254,7 +254,7 @@ func TestCheckSaysWhatCarbonLacks(t *testing.T) {
 }
 
 func TestSettingsOfAProviderThatCannotWork(t *testing.T) {
-	code, _, stderr := noether(t.Context(), "agent", "--sensor=model", "--grid.zone=DE", "--grid.provider=electricitymaps")
+	code, _, stderr := noether(t.Context(), "agent", "--store.path=off", "--sensor=model", "--grid.zone=DE", "--grid.provider=electricitymaps")
 	if code != 1 || !strings.Contains(stderr, "--grid.token-file electricitymaps=FILE") {
 		t.Errorf("code %d:\n%s", code, stderr)
 	}

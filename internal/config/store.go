@@ -29,9 +29,8 @@ const (
 const (
 	minStoreInterval  = time.Second
 	maxStoreInterval  = 5 * time.Minute // a series without a sample for longer counts as gone
-	minRetention      = time.Minute
+	minRetention      = time.Hour
 	maxRetention      = 10 * 365 * 24 * time.Hour
-	leastRetention    = time.Hour // less is taken for a mistake
 	minStoreSize      = 16 << 20
 	maxStoreSize      = 1 << 50
 	leastStoreSize    = 64 << 20 // less is taken for a mistake
@@ -49,7 +48,7 @@ const (
 func (c *Config) Directory(getenv func(string) string, root bool) (dir, off string, asked bool) {
 	switch c.Store.Path {
 	case StoreOff:
-		return "", "--store.path is off", true
+		return "", "--store.path is off: leave it out, or name a directory", true
 	case StoreAuto:
 	default:
 		return c.Store.Path, "", true
@@ -240,13 +239,10 @@ func (c *Config) storeWarnings() (warnings []string) {
 		}
 		return warnings
 	}
-	if s.Retention < leastRetention {
-		warnings = append(warnings, fmt.Sprintf("store.retention.time %s is shorter than an hour: nothing older can be looked at, and it takes no less memory than an hour would", inDays(s.Retention)))
-	}
 	if s.Size < leastStoreSize {
 		warnings = append(warnings, fmt.Sprintf("store.retention.size %s is less than %s: the log of the newest hours alone may take as much", formatSize(s.Size), formatSize(leastStoreSize)))
 	}
-	if s.Interval < c.Agent.Interval {
+	if s.Interval != d.Store.Interval && s.Interval < c.Agent.Interval {
 		warnings = append(warnings, fmt.Sprintf("store.interval %s is shorter than interval %s: there is one sample a tick", shortDuration(s.Interval), shortDuration(c.Agent.Interval)))
 	}
 	return warnings

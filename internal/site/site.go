@@ -154,6 +154,15 @@ func (s *Site) Place() (Place, bool) {
 	return k.place, k.located
 }
 
+// Grid returns what is known by now of the machine's grid zone, nil while
+// nobody knows which one that is. Any number of goroutines may ask.
+func (s *Site) Grid() *watch.State {
+	if w := s.known.Load().watch; w != nil {
+		return w.Latest()
+	}
+	return nil
+}
+
 // Between returns what is known of the time between two moments. It blocks and
 // asks nobody, and allocates only when something has changed.
 func (s *Site) Between(from, to time.Time) *snapshot.Site {

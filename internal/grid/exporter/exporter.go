@@ -139,6 +139,19 @@ func Samples(in []grid.Sample) []Sample {
 	return out
 }
 
+// AnswerOf returns what is written about a zone.
+func AnswerOf(z *Zone) Answer {
+	a := Answer{Zone: z.Zone, Provider: z.Provider, Signal: z.Signal, Factor: z.Factor, ForecastProvider: z.ForecastBy, Past: Samples(z.Past), Forecast: Samples(z.Forecast)}
+	if z.Known {
+		a.Now = &Samples([]grid.Sample{z.Now})[0]
+	}
+	if !z.Updated.IsZero() {
+		updated := z.Updated.UTC()
+		a.Updated = &updated
+	}
+	return a
+}
+
 func (e *exporter) forecast(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query()["zone"]
 	if len(asked) > 1 || len(asked) == 0 && len(e.Names) != 1 {
@@ -153,14 +166,7 @@ func (e *exporter) forecast(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	z := e.Zones[i]()
-	a := Answer{Zone: z.Zone, Provider: z.Provider, Signal: z.Signal, Factor: z.Factor, ForecastProvider: z.ForecastBy, Past: Samples(z.Past), Forecast: Samples(z.Forecast)}
-	if z.Known {
-		a.Now = &Samples([]grid.Sample{z.Now})[0]
-	}
-	if !z.Updated.IsZero() {
-		updated := z.Updated.UTC()
-		a.Updated = &updated
-	}
+	a := AnswerOf(&z)
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	_ = enc.Encode(a) // likewise
