@@ -102,7 +102,7 @@ Settings are flags, NOETHER_ variables or a YAML file: noether agent --help.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newCarbon(p), newImpact(p), newVersion(p))
+	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newTop(p), newCarbon(p), newImpact(p), newVersion(p))
 	root.AddCommand(newAliases(p)...)
 	return root
 }
