@@ -50,6 +50,13 @@ export const node = {
   grams: (s: Scope): string => `sum by (phase) (increase(${metric(s, 'node_co2e_grams_total', true)}${selector(s)}[${duration(s.range.seconds)}]))`,
   cost: (s: Scope): string => `sum by (currency) (increase(${metric(s, 'node_energy_cost_total', true)}${selector(s)}[${duration(s.range.seconds)}]))`,
   credit: (s: Scope): string => `sum by (currency) (increase(${metric(s, 'node_energy_credit_total', true)}${selector(s)}[${duration(s.range.seconds)}]))`,
+  // joules of each stretch of so many seconds, at its end
+  joulesEach: (s: Scope, seconds: number): string => `sum(increase(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(seconds)}]))`,
+  // 1 where any energy was counted in the stretch of so many seconds before
+  present: (s: Scope, seconds: number): string => `max(present_over_time(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(seconds)}]))`,
+  // watts over time, by component and part
+  historyParts: (s: Scope): string => `sum by (component, part) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
+  errorHistory: (s: Scope): string => `sum by (component, bound) (rate(${metric(s, 'node_error_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   // watts over time, by component
   history: (s: Scope): string => `sum by (component) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   gramsHistory: (s: Scope): string => `sum by (phase) (rate(${metric(s, 'node_co2e_grams_total', true)}${selector(s)}[${duration(s.range.window)}])) * 3600`,
@@ -88,4 +95,51 @@ export const grid = {
   forecast: (s: Scope): string => `max by (grid_zone, horizon) (noether_grid_forecast_grams_per_kwh${selector(s)})`,
 };
 
+// What an agent says of itself.
+export const agents = {
+  cpu: (s: Scope): string => `sum(rate(noether_tick_cpu_seconds_total${selector(s)}[${duration(s.range.window)}]))`,
+  imbalance: (s: Scope): string => `max(abs(noether_imbalance_joules${selector(s)}))`,
+  missed: (s: Scope): string => `sum(increase(noether_ticks_missed_total${selector(s)}[${duration(s.range.seconds)}]))`,
+  dropped: (s: Scope): string => `sum(increase(noether_exits_dropped_total${selector(s)}[${duration(s.range.seconds)}]))`,
+  started: (s: Scope): string => `max(noether_start_time_seconds${selector(s)})`,
+  sensors: (s: Scope): string => `sum by (sensor, zone, socket, status) (noether_sensor_status${selector(s)})`,
+  builds: (s: Scope): string => `count by (version) (noether_build_info${selector(s)})`,
+  // Both sides of the books at one moment, each sum with its name in the label side.
+  balance: (s: Scope): string =>
+    [
+      ['node', 'node_joules_total', undefined],
+      ['pod', 'pod_joules_total', undefined],
+      ['container', 'container_joules_total', alone],
+      ['vm', 'vm_joules_total', undefined],
+      ['unit', 'unit_joules_total', undefined],
+      ['session', 'session_joules_total', undefined],
+      ['system', 'system_joules_total', undefined],
+      ['retired', 'retired_joules', undefined],
+    ]
+      .map(([side, family, where]) => `label_replace(sum(noether_${family}${selector(s, where)}), "side", "${side}", "", "")`)
+      .join(' or '),
+};
+
 export const nodes = 'group by (node) (noether_node_info)';
+
+// Flow and carbon.
+
+// Raw meters, which overlap.
+export const zones = {
+  joules: (s: Scope): string => `sum by (zone, socket, sensor) (increase(noether_zone_joules_total${selector(s)}[${duration(s.range.seconds)}]))`,
+};
+
+// What grams are made of besides the intensity of the grid.
+export const site = {
+  updated: (s: Scope): string => `max by (grid_zone, provider, signal, factor, estimated) (noether_grid_carbon_intensity_updated_timestamp_seconds${selector(s)})`,
+  // joules of the range that have no grams, because nobody knew the intensity
+  unknown: (s: Scope): string => `sum(increase(noether_node_co2e_unknown_joules_total${selector(s)}[${duration(s.range.seconds)}]))`,
+  sources: (s: Scope): string => `min by (source, grid_zone) (noether_site_source_up${selector(s)})`,
+  embodied: (s: Scope): string => `sum by (source, estimated) (noether_node_embodied_grams${selector(s)})`,
+  // grams an hour by which the making of the machines is spread
+  embodiedRate: (s: Scope): string => `sum(sum by (node, instance) (noether_node_embodied_grams${selector(s)}) / on (node, instance) max by (node, instance) (noether_node_embodied_lifetime_seconds${selector(s)})) * 3600`,
+  price: (s: Scope): string => `max by (currency) (noether_energy_price_per_kwh${selector(s)})`,
+};
+
+// first has a point where the history has one.
+export const first = (s: Scope): string => `count(${metric(s, 'node_joules_total', true)}${selector(s)})`;
