@@ -1,5 +1,6 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
+import type { Now } from './lib/now';
 import type { Scope } from './lib/queries';
 import type { Route } from './lib/route';
 import type { Span } from './lib/range';
@@ -10,6 +11,8 @@ export interface Shared extends Scope {
   route: Route;
   span: Span;
   setSpan: (span: Span) => void;
+  now: Now | undefined; // the newest figures, whatever the span; not there until they are known
+  round: number; // counts the refreshes that people asked for
 }
 
 export const SharedContext = createContext<Shared | null>(null);
@@ -21,4 +24,4 @@ export function useShared(): Shared {
 }
 
 // scopeKey changes exactly when an answer of the scope's queries may change.
-export const scopeKey = (s: Scope): string => `${s.range.start}/${s.range.end}/${s.range.step}/${s.node}`;
+export const scopeKey = (s: Scope & { round?: number }): string => `${s.range.start}/${s.range.end}/${s.range.step}/${s.node}/${s.round ?? 0}`;

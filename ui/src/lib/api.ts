@@ -1,5 +1,5 @@
 // Talks to the server below the page's own address. Everything is read only.
-import type { PageInfo, Point, Series } from './types';
+import type { Labels, PageInfo, Point, Series } from './types';
 
 export type Trouble =
   | 'network' // nothing answers
@@ -49,48 +49,62 @@ interface Envelope {
   error?: string;
 }
 
+// said is what a server says of its trouble, cut to what people read. A page of
+// HTML is what a proxy in between answers: its text helps nobody.
+const said = (status: number, text: string): string => (/^\s*</.test(text) || text.trim() === '' ? `The server answered ${status} and no JSON.` : text.trim().slice(0, 300));
+
 function open(status: number, text: string): unknown {
-  let envelope: Envelope;
+  let envelope: unknown;
   try {
-    envelope = JSON.parse(text) as Envelope;
+    envelope = JSON.parse(text);
   } catch {
-    throw new ApiError(trouble(status, ''), text.trim().slice(0, 300) || `The server answered ${status} and no JSON.`, status);
+    throw new ApiError(trouble(status, ''), said(status, text), status);
   }
-  if (envelope.status !== 'success') {
-    throw new ApiError(trouble(status, envelope.errorType ?? ''), envelope.error ?? `The server answered ${status}.`, status);
+  const { status: word, data, errorType, error } = (isObject(envelope) ? envelope : {}) as Partial<Envelope>;
+  if (word !== 'success') {
+    throw new ApiError(trouble(status, errorType ?? ''), typeof error === 'string' && error ? error.slice(0, 1000) : `The server answered ${status}.`, status);
   }
-  return envelope.data;
+  return data;
 }
 
-function points(values: unknown[]): Point[] {
+// What a server sends is not trusted: what is not of the shape that the
+// Prometheus API documents is left out, or is an error if nothing of it is.
+const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+
+function points(values: unknown): Point[] {
   const out: Point[] = [];
-  for (const v of values as [number, string][]) {
+  if (!Array.isArray(values)) return out;
+  for (const v of values as unknown[]) {
+    if (!Array.isArray(v) || typeof v[0] !== 'number' || typeof v[1] !== 'string' || v[1] === '') continue;
     const value = Number(v[1]);
-    if (Number.isFinite(value)) out.push([v[0], value]);
+    if (Number.isFinite(v[0]) && Number.isFinite(value)) out.push([v[0], value]);
   }
   return out;
 }
 
-interface Raw {
-  resultType: 'vector' | 'matrix' | 'scalar' | 'string';
-  result: unknown;
+function labels(metric: unknown): Labels {
+  if (!isObject(metric)) return {};
+  return Object.fromEntries(Object.entries(metric).filter((e): e is [string, string] => typeof e[1] === 'string'));
 }
 
 // decode turns the data of an answer into series, in the order of the answer.
 // Values that are no finite numbers are left out, and series without any.
 export function decode(data: unknown): Series[] {
-  const { resultType, result } = data as Raw;
-  switch (resultType) {
+  if (!isObject(data) || !Array.isArray(data.result)) throw new ApiError('other', 'The answer is none of the Prometheus API: it has no result. Is the address right?');
+  const result = data.result as unknown[];
+  switch (data.resultType) {
     case 'vector':
-      return (result as { metric: Record<string, string>; value: [number, string] }[])
-        .map((r) => ({ labels: r.metric, points: points([r.value]) }))
+      return result
+        .filter(isObject)
+        .map((r) => ({ labels: labels(r.metric), points: points([r.value]) }))
         .filter((s) => s.points.length > 0);
     case 'matrix':
-      return (result as { metric: Record<string, string>; values: [number, string][] }[])
-        .map((r) => ({ labels: r.metric, points: points(r.values ?? []) }))
+      return result
+        .filter(isObject)
+        .map((r) => ({ labels: labels(r.metric), points: points(r.values) }))
         .filter((s) => s.points.length > 0);
     case 'scalar':
-      return [{ labels: {}, points: points([result]) }];
+      return [{ labels: {}, points: points([result]) }].filter((s) => s.points.length > 0);
     default:
       return [];
   }
@@ -108,29 +122,34 @@ export async function query(expr: string, time: number, signal?: AbortSignal): P
   return decode(open(status, text));
 }
 
-// queryRange evaluates expr every step seconds from start to end.
+// queryRange evaluates expr at the multiples of step from start to end, so that
+// the points of a chart stay where they are when it is asked again.
 export async function queryRange(expr: string, start: number, end: number, step: number, signal?: AbortSignal): Promise<Series[]> {
-  const { status, text } = await fetchText('api/v1/query_range', form({ query: expr, start: start.toFixed(3), end: end.toFixed(3), step: String(step) }, signal));
+  const first = Math.ceil(start / step) * step;
+  if (first > end) return [];
+  const { status, text } = await fetchText('api/v1/query_range', form({ query: expr, start: first.toFixed(3), end: end.toFixed(3), step: String(step) }, signal));
   return decode(open(status, text));
 }
 
 // labelValues lists the values of a label among the series of match.
 export async function labelValues(label: string, match: string, signal?: AbortSignal): Promise<string[]> {
   const { status, text } = await fetchText(`api/v1/label/${label}/values?match[]=${encodeURIComponent(match)}`, signal ? { signal } : {});
-  return open(status, text) as string[];
+  const values = open(status, text);
+  return Array.isArray(values) ? values.filter((v): v is string => typeof v === 'string') : [];
 }
 
 // json reads one of the documents of Noether's own.
 export async function json<T>(path: string, signal?: AbortSignal): Promise<T> {
   const { status, text } = await fetchText(path, signal ? { signal } : {});
   if (status !== 200) {
-    let message = text.trim().slice(0, 300);
+    let message = said(status, text);
     try {
-      message = (JSON.parse(text) as Envelope).error ?? message;
+      const { error } = JSON.parse(text) as Partial<Envelope>;
+      if (typeof error === 'string' && error) message = error.slice(0, 1000);
     } catch {
       // it is a sentence already
     }
-    throw new ApiError(trouble(status, status === 404 ? 'other' : ''), message || `The server answered ${status}.`, status);
+    throw new ApiError(trouble(status, ''), message, status);
   }
   try {
     return JSON.parse(text) as T;

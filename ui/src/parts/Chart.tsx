@@ -6,8 +6,10 @@ import type { Point } from '../lib/types';
 export interface Line {
   name: string;
   points: Point[];
-  color?: string; // a CSS colour; the palette's next, if none is given
+  color?: string; // a CSS colour or a token (--c1); the palette's next, if none is given
   dashed?: boolean; // an estimate, or a forecast
+  faint?: boolean; // idle: its area is lighter
+  alone?: boolean; // it stands beside the stack, after all lines that are in it
 }
 
 interface Props {
@@ -67,9 +69,11 @@ export function Chart({ label, lines, start, end, step, stacked = false, format,
     if (!root) return;
     const draw = (): uPlot => {
       const { times, values } = grid(lines, start, end, step);
-      const shown = stacked ? stack(values) : values;
+      const inStack = stacked ? lines.filter((l) => !l.alone).length : 0;
+      const shown = stacked ? [...stack(values.slice(0, inStack)), ...values.slice(inStack)] : values;
       const axis = { stroke: css(root, '--muted'), grid: { stroke: css(root, '--line'), width: 1 }, ticks: { stroke: css(root, '--line'), width: 1 } };
-      const colors = lines.map((l, i) => l.color ?? css(root, palette[i % palette.length]!));
+      const colors = lines.map((l, i) => (l.color?.startsWith('--') ? css(root, l.color) : l.color) ?? css(root, palette[i % palette.length]!));
+      const fills = lines.map((l, i) => `${colors[i]}${l.faint ? '22' : '66'}`);
       const series: uPlot.Series[] = lines.map((l, i) => ({
         label: l.name,
         stroke: colors[i]!,
@@ -80,9 +84,9 @@ export function Chart({ label, lines, start, end, step, stacked = false, format,
           return v === null || v === undefined ? '–' : format(v);
         },
         ...(l.dashed ? { dash: [5, 4] } : {}),
-        ...(stacked && i === 0 ? { fill: `${colors[i]}55` } : {}),
+        ...(i === 0 && inStack > 0 ? { fill: fills[i]! } : {}),
       }));
-      const bands: uPlot.Band[] = stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1], fill: `${colors[i + 1]}55` })) : [];
+      const bands: uPlot.Band[] = lines.slice(1, Math.max(inStack, 1)).map((_, i) => ({ series: [i + 2, i + 1], fill: fills[i + 1]! }));
       return new uPlot(
         {
           width: Math.max(root.clientWidth, 200),
