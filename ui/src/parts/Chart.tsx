@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
-import { clock } from '../lib/format';
+import { axisTime, clock } from '../lib/format';
 import type { Point } from '../lib/types';
 
 export interface Line {
@@ -19,6 +19,7 @@ interface Props {
   end: number;
   step: number; // a gap longer than two steps is a gap
   stacked?: boolean;
+  band?: Between | undefined; // of the value, or of the sum of a stack
   format: (value: number) => string;
   height?: number;
   onSelect?: (start: number, end: number) => void; // people drag over a span
@@ -58,69 +59,115 @@ export function stack(values: (number | null)[][]): (number | null)[][] {
   );
 }
 
+// hatching is a fill of thin slanted lines.
+function hatching(context: CanvasRenderingContext2D, color: string): CanvasPattern | string {
+  const tile = document.createElement('canvas');
+  const size = Math.round(6 * devicePixelRatio);
+  tile.width = size;
+  tile.height = size;
+  const c = tile.getContext('2d');
+  if (!c) return `${color}22`;
+  c.strokeStyle = `${color}88`;
+  c.lineWidth = devicePixelRatio;
+  for (const x of [-size, 0, size]) {
+    c.moveTo(x, size);
+    c.lineTo(x + size, 0);
+  }
+  c.stroke();
+  return context.createPattern(tile, 'repeat') ?? `${color}22`;
+}
+
+// hue gives a canvas the colour that CSS means, custom properties resolved.
+function hue(root: Element, color: string | undefined, i: number): string {
+  const token = color?.match(/^var\((--[\w-]+)\)$/)?.[1];
+  if (color && !token) return color;
+  return css(root, token ?? palette[i % palette.length]!);
+}
+
 // Chart draws lines or stacked areas over time. Its figures are also in the
 // table that its panel offers for download, and in the text of the legend.
-export function Chart({ label, lines, start, end, step, stacked = false, format, height = 220, onSelect }: Props) {
+// What is drawn is made anew only when its kind changes; new figures are put
+// into what there is, so that nothing flickers and the cursor stays.
+export function Chart({ label, lines, start, end, step, stacked = false, band, format, height = 220, onSelect }: Props) {
   const box = useRef<HTMLDivElement>(null);
-  const selected = useRef(onSelect);
-  selected.current = onSelect;
+  const plot = useRef<uPlot>();
+  const live = useRef({ lines, start, end, step, band, format, onSelect, values: [] as (number | null)[][] });
+  Object.assign(live.current, { lines, start, end, step, band, format, onSelect });
+
+  const data = (): uPlot.AlignedData => {
+    const { lines, start, end, step, band } = live.current;
+    const { times, values } = grid(lines, start, end, step);
+    live.current.values = values;
+    const rows = stacked ? stack(values) : values;
+    const bounds = band ? grid([{ name: '', points: band.high }, { name: '', points: band.low }], start, end, step).values : [];
+    return [times, ...rows, ...bounds] as uPlot.AlignedData;
+  };
+
+  const kind = JSON.stringify([stacked, height, onSelect !== undefined, band?.name ?? null, lines.map((l) => [l.name, l.color ?? '', l.dashed ?? false, l.idle ?? false])]);
   useEffect(() => {
     const root = box.current;
     if (!root) return;
     const draw = (): uPlot => {
-      const { times, values } = grid(lines, start, end, step);
-      const inStack = stacked ? lines.filter((l) => !l.alone).length : 0;
-      const shown = stacked ? [...stack(values.slice(0, inStack)), ...values.slice(inStack)] : values;
-      const axis = { stroke: css(root, '--muted'), grid: { stroke: css(root, '--line'), width: 1 }, ticks: { stroke: css(root, '--line'), width: 1 } };
-      const colors = lines.map((l, i) => (l.color?.startsWith('--') ? css(root, l.color) : l.color) ?? css(root, palette[i % palette.length]!));
-      const fills = lines.map((l, i) => `${colors[i]}${l.faint ? '22' : '66'}`);
+      const axis = { stroke: css(root, '--muted'), grid: { stroke: css(root, '--line'), width: 1 }, ticks: { stroke: css(root, '--line'), width: 1 }, font: '11px system-ui, sans-serif' };
+      const colors = lines.map((l, i) => hue(root, l.color, i));
+      const fill = (i: number) => (u: uPlot): CanvasPattern | string => (lines[i]!.idle ? hatching(u.ctx, colors[i]!) : `${colors[i]}66`);
       const series: uPlot.Series[] = lines.map((l, i) => ({
         label: l.name,
         stroke: colors[i]!,
-        width: 1.5,
-        points: { show: false },
+        width: l.idle ? 0.75 : 1.25,
+        points: { show: (_u, _s, first, last) => first === last, size: 4 },
         value: (_u, _v, _s, at) => {
-          const v = at === null || at === undefined ? null : values[i]?.[at];
-          return v === null || v === undefined ? '–' : format(v);
+          const row = live.current.values[i];
+          // Without a cursor the legend has the newest figures.
+          const v = row?.[at ?? row.findLastIndex((x) => x !== null)];
+          return v === null || v === undefined ? '–' : live.current.format(v);
         },
         ...(l.dashed ? { dash: [5, 4] } : {}),
-        ...(i === 0 && inStack > 0 ? { fill: fills[i]! } : {}),
+        ...(stacked && i === 0 ? { fill: fill(0) } : {}),
       }));
-      const bands: uPlot.Band[] = lines.slice(1, Math.max(inStack, 1)).map((_, i) => ({ series: [i + 2, i + 1], fill: fills[i + 1]! }));
+      const bands: uPlot.Band[] = stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1], fill: fill(i + 1) })) : [];
+      if (band) {
+        const muted = css(root, '--muted');
+        const of = (name: string): uPlot.Series => ({ label: name, stroke: muted, width: 1, dash: [2, 3], points: { show: false }, value: (_u, v) => (v === null ? '–' : live.current.format(v)) });
+        bands.push({ series: [series.length + 1, series.length + 2], fill: `${muted}1f` });
+        series.push(of(`${band.name}, at most`), of('at least'));
+      }
       return new uPlot(
         {
           width: Math.max(root.clientWidth, 200),
           height,
-          series: [{ value: (_u, t) => (t === null ? '–' : clock(t, end - start)) }, ...series],
+          series: [{ value: (_u, t) => (t === null ? 'newest' : clock(t, live.current.end - live.current.start)) }, ...series],
           bands,
           legend: { live: true },
-          cursor: { drag: { x: selected.current !== undefined, y: false, setScale: false } },
-          scales: { x: { time: true, range: [start, end] }, y: { range: (_u, min, max) => [Math.min(0, min ?? 0), Math.max(max ?? 1, 1e-9) * 1.05] } },
-          axes: [axis, { ...axis, size: 64, values: (_u, ticks) => ticks.map(format) }],
+          cursor: { drag: { x: live.current.onSelect !== undefined, y: false, setScale: false }, points: { show: false } },
+          scales: { x: { time: true, range: () => [live.current.start, live.current.end] }, y: { range: (_u, min, max) => [Math.min(0, min ?? 0), Math.max(max ?? 1, 1e-9) * 1.05] } },
+          axes: [
+            { ...axis, values: (_u, ticks, _a, _s, incr) => ticks.map((t) => axisTime(t, incr)) },
+            { ...axis, size: 58, values: (_u, ticks) => ticks.map((t) => live.current.format(t)) },
+          ],
           hooks: {
             setSelect: [
               (u) => {
-                if (u.select.width > 5) selected.current?.(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'));
-                u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+                if (u.select.width > 5) live.current.onSelect?.(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'));
+                if (u.select.width > 0) u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
               },
             ],
           },
         },
-        [times, ...shown] as uPlot.AlignedData,
+        data(),
         root,
       );
     };
-    let plot = draw();
+    plot.current = draw();
     const again = () => {
-      plot.destroy();
-      plot = draw();
+      plot.current?.destroy();
+      plot.current = draw();
     };
     let width = root.clientWidth;
     const resize = new ResizeObserver(() => {
-      if (root.clientWidth !== width) {
-        width = root.clientWidth;
-        plot.setSize({ width: Math.max(width, 200), height });
-      }
+      if (root.clientWidth === width || root.clientWidth === 0) return;
+      width = root.clientWidth;
+      plot.current?.setSize({ width: Math.max(width, 200), height });
     });
     resize.observe(root);
     const dark = matchMedia('(prefers-color-scheme: dark)');
@@ -130,8 +177,12 @@ export function Chart({ label, lines, start, end, step, stacked = false, format,
       resize.disconnect();
       dark.removeEventListener('change', again);
       removeEventListener('noether-theme', again);
-      plot.destroy();
+      plot.current?.destroy();
+      plot.current = undefined;
     };
-  }, [lines, start, end, step, stacked, format, height]);
+  }, [kind]);
+  useEffect(() => {
+    plot.current?.setData(data());
+  }, [lines, band, start, end, step, kind]);
   return <div class="chart" role="img" aria-label={label} ref={box} />;
 }
