@@ -53,3 +53,29 @@ export function clock(time: number, spanSeconds: number): string {
   if (spanSeconds <= 3600) return `${hm}:${pad(d.getSeconds())}`;
   return spanSeconds <= 86400 ? hm : `${day} ${hm}`;
 }
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+// date writes a day in the reader's time zone, without its year.
+export function date(time: number): string {
+  const d = new Date(time * 1000);
+  return `${d.getDate()} ${months[d.getMonth()]}`;
+}
+
+// axisTime writes a time beside an axis whose marks are so many seconds apart;
+// the first of a day has the day.
+export function axisTime(time: number, apart: number): string {
+  const d = new Date(time * 1000);
+  if (apart >= 86400 || (d.getHours() === 0 && d.getMinutes() === 0 && d.getSeconds() === 0)) return date(time);
+  const hm = `${pad(d.getHours())}:${pad(d.getMinutes())}`;
+  return apart < 60 ? `${hm}:${pad(d.getSeconds())}` : hm;
+}
+
+// change writes what a figure is against another, as arrow, percent and words.
+export function change(value: number, before: number): { arrow: string; text: string; words: string } | null {
+  if (!Number.isFinite(value) || !Number.isFinite(before) || before <= 0) return null;
+  const ratio = value / before - 1;
+  const size = percent(Math.abs(ratio) < 0.0005 ? 0 : Math.abs(ratio) < 0.1 ? Math.round(Math.abs(ratio) * 1000) / 1000 : Math.round(Math.abs(ratio) * 100) / 100);
+  if (Math.abs(ratio) < 0.0005) return { arrow: '=', text: size, words: 'as much as' };
+  return ratio > 0 ? { arrow: '▲', text: `+${size}`, words: `${size} more than` } : { arrow: '▼', text: `−${size}`, words: `${size} less than` };
+}

@@ -8,8 +8,15 @@ export interface Line {
   points: Point[];
   color?: string; // a CSS colour or a token (--c1); the palette's next, if none is given
   dashed?: boolean; // an estimate, or a forecast
-  faint?: boolean; // idle: its area is lighter
+  faint?: boolean; // idle: its area in a stack is lighter, by hatching
   alone?: boolean; // it stands beside the stack, after all lines that are in it
+}
+
+// Between is an area that two lines bound: where the value plausibly lies.
+export interface Between {
+  name: string;
+  low: Point[];
+  high: Point[];
 }
 
 interface Props {
@@ -77,12 +84,8 @@ function hatching(context: CanvasRenderingContext2D, color: string): CanvasPatte
   return context.createPattern(tile, 'repeat') ?? `${color}22`;
 }
 
-// hue gives a canvas the colour that CSS means, custom properties resolved.
-function hue(root: Element, color: string | undefined, i: number): string {
-  const token = color?.match(/^var\((--[\w-]+)\)$/)?.[1];
-  if (color && !token) return color;
-  return css(root, token ?? palette[i % palette.length]!);
-}
+// hue gives a canvas the colour that a token has now.
+const hue = (root: Element, color: string | undefined, i: number): string => (color && !color.startsWith('--') ? color : css(root, color ?? palette[i % palette.length]!));
 
 // Chart draws lines or stacked areas over time. Its figures are also in the
 // table that its panel offers for download, and in the text of the legend.
@@ -98,23 +101,25 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
     const { lines, start, end, step, band } = live.current;
     const { times, values } = grid(lines, start, end, step);
     live.current.values = values;
-    const rows = stacked ? stack(values) : values;
+    const inStack = stacked ? lines.filter((l) => !l.alone).length : 0;
+    const rows = [...stack(values.slice(0, inStack)), ...values.slice(inStack)];
     const bounds = band ? grid([{ name: '', points: band.high }, { name: '', points: band.low }], start, end, step).values : [];
     return [times, ...rows, ...bounds] as uPlot.AlignedData;
   };
 
-  const kind = JSON.stringify([stacked, height, onSelect !== undefined, band?.name ?? null, lines.map((l) => [l.name, l.color ?? '', l.dashed ?? false, l.idle ?? false])]);
+  const kind = JSON.stringify([stacked, height, onSelect !== undefined, band?.name ?? null, lines.map((l) => [l.name, l.color ?? '', l.dashed ?? false, l.faint ?? false, l.alone ?? false])]);
   useEffect(() => {
     const root = box.current;
     if (!root) return;
     const draw = (): uPlot => {
       const axis = { stroke: css(root, '--muted'), grid: { stroke: css(root, '--line'), width: 1 }, ticks: { stroke: css(root, '--line'), width: 1 }, font: '11px system-ui, sans-serif' };
+      const inStack = stacked ? lines.filter((l) => !l.alone).length : 0;
       const colors = lines.map((l, i) => hue(root, l.color, i));
-      const fill = (i: number) => (u: uPlot): CanvasPattern | string => (lines[i]!.idle ? hatching(u.ctx, colors[i]!) : `${colors[i]}66`);
+      const fill = (i: number) => (u: uPlot): CanvasPattern | string => (lines[i]!.faint ? hatching(u.ctx, colors[i]!) : `${colors[i]}66`);
       const series: uPlot.Series[] = lines.map((l, i) => ({
         label: l.name,
         stroke: colors[i]!,
-        width: l.idle ? 0.75 : 1.25,
+        width: l.faint ? 0.75 : 1.25,
         points: { show: (_u, _s, first, last) => first === last, size: 4 },
         value: (_u, _v, _s, at) => {
           const row = live.current.values[i];
@@ -123,9 +128,9 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
           return v === null || v === undefined ? '–' : live.current.format(v);
         },
         ...(l.dashed ? { dash: [5, 4] } : {}),
-        ...(stacked && i === 0 ? { fill: fill(0) } : {}),
+        ...(i === 0 && inStack > 0 ? { fill: fill(0) } : {}),
       }));
-      const bands: uPlot.Band[] = stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1], fill: fill(i + 1) })) : [];
+      const bands: uPlot.Band[] = lines.slice(1, Math.max(inStack, 1)).map((_, i) => ({ series: [i + 2, i + 1], fill: fill(i + 1) }));
       if (band) {
         const muted = css(root, '--muted');
         const of = (name: string): uPlot.Series => ({ label: name, stroke: muted, width: 1, dash: [2, 3], points: { show: false }, value: (_u, v) => (v === null ? '–' : live.current.format(v)) });
