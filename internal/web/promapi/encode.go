@@ -247,10 +247,10 @@ func (e *encoder) histogramPoint(t int64, h *histogram.FloatHistogram) {
 		if b.Count == 0 {
 			continue
 		}
-		e.raw([]string{`,"buckets":[`, ","}[flag(open)])
+		e.raw([]string{`,"buckets":[`, ","}[bit(open)])
 		open = true
 		// 0 is (lower, upper], 1 is [lower, upper), 2 is (lower, upper), 3 is [lower, upper].
-		sides := [2][2]string{{"2", "0"}, {"1", "3"}}[flag(b.LowerInclusive)][flag(b.UpperInclusive)]
+		sides := [2][2]string{{"2", "0"}, {"1", "3"}}[bit(b.LowerInclusive)][bit(b.UpperInclusive)]
 		e.raw("[" + sides + ",")
 		e.number(b.Lower)
 		e.raw(",")
@@ -265,7 +265,7 @@ func (e *encoder) histogramPoint(t int64, h *histogram.FloatHistogram) {
 	e.raw("}]")
 }
 
-func flag(b bool) int {
+func bit(b bool) int {
 	if b {
 		return 1
 	}
@@ -326,7 +326,7 @@ func (e *encoder) exposition(name string, s *promql.Sample) {
 		if l.Name == model.MetricNameLabel {
 			return
 		}
-		e.raw([]string{"{", ","}[flag(open)])
+		e.raw([]string{"{", ","}[bit(open)])
 		open = true
 		e.raw(model.EscapeName(l.Name, model.UnderscoreEscaping))
 		e.raw(`="`)

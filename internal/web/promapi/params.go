@@ -110,10 +110,12 @@ func beyond(s string) bool {
 func selectorsOf(form url.Values) ([][]*labels.Matcher, error) {
 	length, matchers := 0, 0
 	for _, s := range form["match[]"] {
-		length += len(s)
-	}
-	if length > maxQuery {
-		return nil, invalid("match[]", tooLong(length))
+		if length += len(s); length > maxQuery {
+			return nil, invalid("match[]", tooLong(length))
+		}
+		if err := measure(s); err != nil {
+			return nil, invalid("match[]", err)
+		}
 	}
 	sets, err := parser.ParseMetricSelectors(form["match[]"])
 	if err != nil {
@@ -145,5 +147,5 @@ func tooLong(length int) error {
 }
 
 func tooManyMatchers() error {
-	return fmt.Errorf("it has more than %d label matchers: ask in several requests, or by a regular expression", maxMatchers)
+	return fmt.Errorf("it has more than %d label matchers or commas: ask in several requests, or by a regular expression", maxMatchers)
 }

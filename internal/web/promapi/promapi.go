@@ -53,7 +53,7 @@ const (
 
 	maxBody     = 1 << 20  // bytes of a form
 	maxQuery    = 64 << 10 // bytes of an expression, and of all selectors of a request together
-	maxDepth    = 200      // of expressions in each other: engine and printer recurse
+	maxNesting  = 500      // operators and brackets of an expression
 	maxMatchers = 1000     // of all selectors of a request together
 	maxPoints   = 11_000   // of each series, as Prometheus has it
 	maxSteps    = 200_000  // of a subquery

@@ -77,7 +77,7 @@ func (a *api) evaluate(r *request, start, end time.Time, step time.Duration) (_ 
 		defer cancel()
 	}
 	text := r.form.Get("query")
-	selects, err := examine(text, end.Sub(start))
+	_, selects, err := examine(text, end.Sub(start))
 	if err != nil {
 		return nil, err
 	}
@@ -154,21 +154,17 @@ func cut(res *promql.Result, limit int) bool {
 }
 
 // examine refuses expressions that cost without end before the engine has
-// them, and tells whether they select any series.
-func examine(text string, span time.Duration) (selects bool, err error) {
-	if len(text) > maxQuery {
-		return false, invalid("query", tooLong(len(text)))
+// them, and returns the expression and whether it selects any series.
+func examine(text string, span time.Duration) (expr parser.Expr, selects bool, err error) {
+	if err := measure(text); err != nil {
+		return nil, false, invalid("query", err)
 	}
-	expr, err := parser.ParseExpr(text)
-	if err != nil {
-		return false, invalid("query", err)
+	if expr, err = parser.ParseExpr(text); err != nil {
+		return nil, false, invalid("query", err)
 	}
 	matchers := 0
-	var walk func(n parser.Node, depth int, span time.Duration) error
-	walk = func(n parser.Node, depth int, span time.Duration) error {
-		if depth > maxDepth {
-			return invalid("query", fmt.Errorf("its expressions are more than %d deep: ask in several requests", maxDepth))
-		}
+	var walk func(n parser.Node, span time.Duration) error
+	walk = func(n parser.Node, span time.Duration) error {
 		switch n := n.(type) {
 		case *parser.VectorSelector:
 			selects = true
@@ -185,24 +181,53 @@ func examine(text string, span time.Duration) (selects bool, err error) {
 			}
 		}
 		for _, child := range parser.Children(n) {
-			if err := walk(child, depth+1, span); err != nil {
+			if err := walk(child, span); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return selects, walk(expr, 0, span)
+	return expr, selects, walk(expr, span)
+}
+
+// measure refuses what takes the parser longer than it should: its time grows
+// with the square of how deep expressions are in each other, and it cannot be
+// interrupted. Each level takes an operator or a bracket.
+func measure(text string) error {
+	if len(text) > maxQuery {
+		return tooLong(len(text))
+	}
+	nesting, commas := 0, 0
+	lexer := parser.Lex(text)
+	for {
+		var item parser.Item
+		switch lexer.NextItem(&item); item.Typ {
+		case parser.EOF, parser.ERROR:
+			return nil
+		case parser.LEFT_PAREN, parser.LEFT_BRACKET, parser.LEFT_BRACE:
+			nesting++
+		case parser.COMMA:
+			commas++
+		default:
+			if item.Typ.IsOperator() {
+				nesting++
+			}
+		}
+		if nesting > maxNesting {
+			return fmt.Errorf("it has more than %d operators and brackets: ask in several requests", maxNesting)
+		}
+		if commas > maxMatchers {
+			return tooManyMatchers()
+		}
+	}
 }
 
 // formatQuery answers /api/v1/format_query: the expression as its printer has it.
 func (a *api) formatQuery(r *request) (*answer, error) {
 	text := r.form.Get("query")
-	if _, err := examine(text, 0); err != nil {
-		return nil, err
-	}
-	expr, err := parser.ParseExpr(text)
+	expr, _, err := examine(text, 0)
 	if err != nil {
-		return nil, invalid("query", err)
+		return nil, err
 	}
 	pretty := expr.Pretty(0)
 	return &answer{data: func(e *encoder) { e.text(pretty) }}, nil
@@ -213,7 +238,7 @@ func (a *api) queryExemplars(r *request) (*answer, error) {
 	if err := checkTimes(r.form); err != nil {
 		return nil, err
 	}
-	if _, err := examine(r.form.Get("query"), 0); err != nil {
+	if _, _, err := examine(r.form.Get("query"), 0); err != nil {
 		return nil, err
 	}
 	return &answer{data: func(e *encoder) { e.raw("[]") }}, nil
