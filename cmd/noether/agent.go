@@ -242,8 +242,17 @@ func announce(log *slog.Logger, cfg *config.Config, m *machine, addrs []net.Addr
 		//nolint:sloglint // people copy the address from this line
 		log.Info(fmt.Sprintf("listening on %s://%s/metrics", scheme, a))
 	}
+	announcePage(log, cfg, addrs)
+}
+
+// announcePage says where the page is.
+func announcePage(log *slog.Logger, cfg *config.Config, addrs []net.Addr) {
+	scheme := "http"
+	if usesTLS(cfg.WebConfig) {
+		scheme = "https"
+	}
 	if address := pageAddress(cfg.External(), scheme, addrs); address != "" {
-		//nolint:sloglint // likewise
+		//nolint:sloglint // people copy the address from this line
 		log.Info("the page is at " + address)
 	}
 }

@@ -84,7 +84,7 @@ lowest and highest plausible value.
 
 Start here:
   noether check              what can be measured on this machine, and what would help
-  noether agent              serve http://127.0.0.1:9877/metrics
+  noether agent              serve http://127.0.0.1:9877/, a page and metrics
   noether stat -- make       the joules of one command
   noether carbon best        the greenest time to run something
   noether impact run -m m.yml  carbon and SCI score of an Impact Framework manifest
@@ -102,7 +102,7 @@ Settings are flags, NOETHER_ variables or a YAML file: noether agent --help.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newTop(p), newCarbon(p), newImpact(p), newVersion(p))
+	root.AddCommand(newAgent(p), newCheck(p), newStat(p), newTop(p), newUI(p), newCarbon(p), newImpact(p), newVersion(p))
 	root.AddCommand(newAliases(p)...)
 	return root
 }

@@ -21,6 +21,7 @@ type Credentials struct {
 	CertFile     string
 	KeyFile      string
 	ServerName   string
+	Tenant       string // sent as X-Scope-OrgID, for Mimir and its like
 
 	prefix string // of the variables, for advice
 }
@@ -32,7 +33,8 @@ func (Credentials) Format(s fmt.State, _ rune) {
 
 // FromEnvironment reads the variables PREFIX_USERNAME, PREFIX_PASSWORD or
 // PREFIX_PASSWORD_FILE, PREFIX_BEARER_TOKEN or PREFIX_BEARER_TOKEN_FILE,
-// PREFIX_CA_FILE, PREFIX_CERT_FILE and PREFIX_KEY_FILE, PREFIX_SERVER_NAME.
+// PREFIX_CA_FILE, PREFIX_CERT_FILE and PREFIX_KEY_FILE, PREFIX_SERVER_NAME,
+// PREFIX_TENANT.
 // Files are read at each request, so that a rotated token is seen.
 func FromEnvironment(getenv func(string) string, prefix string) (Credentials, error) {
 	c := Credentials{
@@ -45,6 +47,7 @@ func FromEnvironment(getenv func(string) string, prefix string) (Credentials, er
 		CertFile:     getenv(prefix + "_CERT_FILE"),
 		KeyFile:      getenv(prefix + "_KEY_FILE"),
 		ServerName:   getenv(prefix + "_SERVER_NAME"),
+		Tenant:       getenv(prefix + "_TENANT"),
 		prefix:       prefix,
 	}
 	basic, bearer := c.Username != "", c.Token != "" || c.TokenFile != ""
@@ -96,6 +99,9 @@ func (c Credentials) http() config.HTTPClientConfig {
 	}
 	if c.Token != "" || c.TokenFile != "" {
 		h.Authorization = &config.Authorization{Type: "Bearer", Credentials: c.Token, CredentialsFile: c.TokenFile}
+	}
+	if c.Tenant != "" {
+		h.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{"X-Scope-OrgID": {Values: []string{c.Tenant}}}}
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package promclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,6 +31,7 @@ type Error struct {
 	URL    string // without credentials
 	Query  string
 	Status int    // of HTTP; 0 if there was no answer
+	Type   string // errorType of the API's own JSON; "" if the answer was none
 	Text   string // what the server said, or what the network did
 	Advice string // what to do about it; may be empty
 	Kind   error  // one of the errors above, or nil
@@ -71,7 +73,7 @@ func (c *Client) answer(e *Error, resp *http.Response, body []byte) *Error {
 	e.Status = resp.StatusCode
 	var said struct{ ErrorType, Error string }
 	if json.Unmarshal(body, &said) == nil && said.Error != "" {
-		e.Text = shorten(said.Error, 500)
+		e.Type, e.Text = shorten(said.ErrorType, 40), shorten(said.Error, 500)
 	} else {
 		e.Text = shorten(string(body), 200)
 	}
@@ -81,6 +83,9 @@ func (c *Client) answer(e *Error, resp *http.Response, body []byte) *Error {
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		e.Kind, e.Advice = ErrDenied, c.credentials.advice()
+		if strings.Contains(e.Text, "no org id") { // as Mimir, Loki and Cortex say it
+			e.Advice = "set " + cmp.Or(c.credentials.prefix, "PROMETHEUS") + "_TENANT to the tenant"
+		}
 	case status == http.StatusRequestEntityTooLarge, tooMuch(status, said.ErrorType, e.Text):
 		e.Kind, e.Advice = ErrTooMuch, "ask for less: a shorter window, a longer step, fewer series"
 	case status == http.StatusBadRequest:
