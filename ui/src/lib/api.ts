@@ -131,9 +131,11 @@ export async function queryRange(expr: string, start: number, end: number, step:
   return decode(open(status, text));
 }
 
-// labelValues lists the values of a label among the series of match.
-export async function labelValues(label: string, match: string, signal?: AbortSignal): Promise<string[]> {
-  const { status, text } = await fetchText(`api/v1/label/${label}/values?match[]=${encodeURIComponent(match)}`, signal ? { signal } : {});
+// labelValues lists the values of a label among the series of match, of those
+// that have samples between two times if these are given.
+export async function labelValues(label: string, match: string, signal?: AbortSignal, between?: { start: number; end: number }): Promise<string[]> {
+  const time = between ? `&start=${between.start.toFixed(3)}&end=${between.end.toFixed(3)}` : '';
+  const { status, text } = await fetchText(`api/v1/label/${label}/values?match[]=${encodeURIComponent(match)}${time}`, signal ? { signal } : {});
   const values = open(status, text);
   return Array.isArray(values) ? values.filter((v): v is string => typeof v === 'string') : [];
 }

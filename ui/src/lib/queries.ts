@@ -83,6 +83,23 @@ export const owners = {
     `sum ${by([...kinds[kind].labels, ...extra])} (rate(${metric(s, `${kinds[kind].family}_co2e_grams_total`, kinds[kind].copied)}${selector(s, kinds[kind].where, ...matchers)}[${duration(s.range.window)}])) * 3600`,
 };
 
+// The present names of families with the joules of owners, for a list of kinds that there are.
+export const families = (s: Scope): string => selector(s, '__name__=~"noether_(namespace|workload|pod|container|vm|unit|session|process)_joules_total"');
+
+// One owner, or all that match.
+export const owner = {
+  cpuSeconds: (s: Scope, kind: Kind, ...matchers: string[]): string => `sum(increase(noether_${kinds[kind].family}_cpu_seconds_total${selector(s, ...matchers)}[${duration(s.range.seconds)}]))`,
+  // when it was last seen up to the end of the scope, within so many seconds
+  lastSeen: (s: Scope, kind: Kind, within: number, ...matchers: string[]): string =>
+    `max(max_over_time(timestamp(noether_${kinds[kind].family}_joules_total${selector(s, ...matchers)})[${duration(within)}:5m]))`,
+  // scores of manifests that were published in the range, or in three hours
+  sci: (s: Scope): string => `last_over_time(noether_impact_sci_grams[${duration(Math.max(s.range.seconds, 10800))}])`,
+  sciWindow: (s: Scope): string => `last_over_time(noether_impact_window_seconds[${duration(Math.max(s.range.seconds, 10800))}])`,
+};
+
+// joulesByMeter tells which machines' meters, of which quality, a range rests on.
+export const joulesByMeter = (s: Scope): string => `sum by (node, component, quality) (increase(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.seconds)}]))`;
+
 // Only containers that are in no pod own their energy.
 export const alone = 'pod_uid=""';
 
