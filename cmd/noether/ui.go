@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"noether/internal/config"
+	"noether/internal/export"
 	"noether/internal/promclient"
 	"noether/internal/web"
 	"noether/internal/web/promproxy"
@@ -107,6 +108,7 @@ func runUI(ctx context.Context, p *process, cfg *config.Config, o *uiOptions) er
 		ExternalURL:  cfg.External(),
 		Files:        ui.Files(),
 		API:          promproxy.New(promproxy.Options{Client: client, Log: log}),
+		About:        export.About{Version: build().version},
 		Page:         func() (any, error) { return uiPage(address, o.step, time.Now()), nil },
 		Now:          time.Now,
 		Log:          log,
