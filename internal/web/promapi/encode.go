@@ -103,7 +103,8 @@ func (r *response) send(a *answer) {
 func (r *response) fail(err error) {
 	f := &fault{internal, err}
 	_ = errors.As(err, &f) // every error of an endpoint is one
-	r.status = f.kind.code
+	var name string
+	name, r.status = f.kind.answer()
 	if f.kind == unavailable {
 		r.w.Header().Set("Retry-After", "5")
 	}
@@ -112,7 +113,7 @@ func (r *response) fail(err error) {
 		e.raw(f.Error())
 		e.raw("\n")
 	} else {
-		e.strings("status", "error", "errorType", f.kind.name, "error", f.Error())
+		e.strings("status", "error", "errorType", name, "error", f.Error())
 	}
 	r.finish(e)
 }

@@ -180,19 +180,7 @@ func (a *api) handler(e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := e.traits&saysText != 0
 		out := &response{api: a, w: w, gzip: acceptsGzip(r.Header.Values("Accept-Encoding")), text: text}
-		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // it is the very value that net/http looks for
-					panic(p)
-				}
-				a.opt.Log.Error("bug: the Prometheus API panicked", "path", r.URL.Path, "panic", p)
-				if out.started {
-					panic(http.ErrAbortHandler) // half an answer must not look whole
-				}
-				out.fail(&fault{internal, errors.New("internal error: the log of the agent says more")})
-			}
-		}()
-
+		defer a.recovered(r.Context(), r.URL.Path, out)
 		form, err := readForm(w, r, e.traits&takesForms != 0)
 		if err != nil {
 			out.fail(err)
@@ -220,6 +208,21 @@ func (a *api) handler(e endpoint) http.Handler {
 		}
 		out.send(ans)
 	})
+}
+
+// recovered, deferred, makes a panic an error of one request.
+func (a *api) recovered(ctx context.Context, path string, out *response) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler: // net/http looks for this very value
+		panic(p)
+	default:
+		a.opt.Log.ErrorContext(ctx, "bug: the Prometheus API panicked", slog.String("path", path), slog.Any("panic", p))
+		if out.started {
+			panic(http.ErrAbortHandler) // half an answer must not look whole
+		}
+		out.fail(&fault{internal, errors.New("internal error: the log of the agent says more")})
+	}
 }
 
 // enter takes a slot, or says that all stay taken.
@@ -287,25 +290,50 @@ func acceptsGzip(fields []string) bool {
 	return false
 }
 
-// kind is why there is no answer: its errorType as Prometheus names it, and
-// the status code.
-type kind struct {
-	name string
-	code int
-}
+// kind is why there is no answer.
+type kind uint8
 
-var (
-	badData     = kind{"bad_data", http.StatusBadRequest}
-	badMethod   = kind{"bad_data", http.StatusMethodNotAllowed}
-	badType     = kind{"bad_data", http.StatusUnsupportedMediaType}
-	tooLarge    = kind{"bad_data", http.StatusRequestEntityTooLarge}
-	execution   = kind{"execution", http.StatusUnprocessableEntity}
-	canceled    = kind{"canceled", 499} // the client has closed the connection; nginx's code
-	timeout     = kind{"timeout", http.StatusServiceUnavailable}
-	unavailable = kind{"unavailable", http.StatusServiceUnavailable}
-	internal    = kind{"internal", http.StatusInternalServerError}
-	notFound    = kind{"not_found", http.StatusNotFound}
+const (
+	internal kind = iota
+	badData
+	badMethod
+	badType
+	tooLarge
+	notFound
+	execution
+	canceled
+	timeout
+	unavailable
 )
+
+// statusClosed says that the client has closed the connection; the code is nginx's.
+const statusClosed = 499
+
+// answer returns the errorType, as Prometheus names it, and the status code.
+func (k kind) answer() (name string, code int) {
+	switch k {
+	case badData:
+		return "bad_data", http.StatusBadRequest
+	case badMethod:
+		return "bad_data", http.StatusMethodNotAllowed
+	case badType:
+		return "bad_data", http.StatusUnsupportedMediaType
+	case tooLarge:
+		return "bad_data", http.StatusRequestEntityTooLarge
+	case notFound:
+		return "not_found", http.StatusNotFound
+	case execution:
+		return "execution", http.StatusUnprocessableEntity
+	case canceled:
+		return "canceled", statusClosed
+	case timeout:
+		return "timeout", http.StatusServiceUnavailable
+	case unavailable:
+		return "unavailable", http.StatusServiceUnavailable
+	case internal:
+	}
+	return "internal", http.StatusInternalServerError
+}
 
 // fault is an error that knows what it is to the client.
 type fault struct {

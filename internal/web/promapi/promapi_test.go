@@ -115,7 +115,7 @@ func with(t testing.TB, queryable func() (storage.Queryable, error), limits Limi
 		},
 		About:  about,
 		Now:    func() time.Time { return now },
-		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:    slog.New(slog.DiscardHandler),
 		Limits: limits,
 	})
 }

@@ -54,7 +54,7 @@ func TestAnswersAreThoseOfPrometheus(t *testing.T) {
 		if w.Code != resp.StatusCode || w.Header().Get("Content-Type") != resp.Header.Get("Content-Type") {
 			t.Errorf("%s: %d %s, Prometheus has %s %s", line, w.Code, w.Header().Get("Content-Type"), resp.Status, resp.Header.Get("Content-Type"))
 		}
-		if diff := cmp.Diff(comparable(t, theirs), comparable(t, w.Body.Bytes()), cmp.Comparer(same)); diff != "" {
+		if diff := cmp.Diff(decoded(t, theirs), decoded(t, w.Body.Bytes()), cmp.Comparer(same)); diff != "" {
 			t.Errorf("%s (-Prometheus +ours):\n%s", line, diff)
 		}
 	}
@@ -68,8 +68,8 @@ func same(a, b string) bool {
 	return a == b || errX == nil && errY == nil && math.Abs(x-y) <= 1e-12*math.Abs(x)
 }
 
-// comparable decodes an answer. The sentences of errors may differ.
-func comparable(t *testing.T, body []byte) map[string]any {
+// decoded returns an answer. The sentences of errors may differ.
+func decoded(t *testing.T, body []byte) map[string]any {
 	t.Helper()
 	var answer map[string]any
 	if err := json.Unmarshal(body, &answer); err != nil {

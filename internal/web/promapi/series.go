@@ -91,7 +91,6 @@ func merged(r *request, q storage.Querier, hints *storage.SelectHints, sets [][]
 	return storage.NewMergeSeriesSet(all, 0, storage.ChainedSeriesMerge)
 }
 
-
 // labelNames answers /api/v1/labels.
 func (a *api) labelNames(r *request) (*answer, error) {
 	return a.words(r, func(q storage.Querier, hints *storage.LabelHints, set []*labels.Matcher) ([]string, annotations.Annotations, error) {
