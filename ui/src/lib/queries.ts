@@ -57,6 +57,8 @@ export const node = {
   // watts over time, by component and part
   historyParts: (s: Scope): string => `sum by (component, part) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   errorHistory: (s: Scope): string => `sum by (component, bound) (rate(${metric(s, 'node_error_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
+  // watts at the end of the range, over the same time as those of owners
+  power: (s: Scope): string => `sum(rate(noether_node_joules_total${selector(s)}[${duration(4 * s.info.step_seconds)}]))`,
   // watts over time, by component
   history: (s: Scope): string => `sum by (component) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   gramsHistory: (s: Scope): string => `sum by (phase) (rate(${metric(s, 'node_co2e_grams_total', true)}${selector(s)}[${duration(s.range.window)}])) * 3600`,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { add, currencies, detailHref, kindsOf, known, merge, ownerOf, search, sorted, sums, usual, where, without } from './rows';
+import { add, currencies, detailHref, kindsOf, known, matchesTree, merge, ownerOf, search, sorted, sums, usual, where, without } from './rows';
 import type { Series } from './types';
 
 const at = (labels: Record<string, string>, value: number): Series => ({ labels, points: [[1000, value]] });
@@ -79,6 +79,12 @@ describe('addresses', () => {
   it('match what is known', () => {
     expect(known('pod', { pod: 'a"b' })).toEqual(['pod="a\\"b"']);
     expect(where('workload', { labels: cart, name: 'cart' })).toBe('shop · Deployment');
+  });
+  it('know the scores of an owner', () => {
+    expect(matchesTree({ manifest: 'shop', path: '/cart', namespace: 'shop', workload: 'cart' }, cart)).toBe(true);
+    expect(matchesTree({ manifest: 'shop', path: '/', namespace: 'shop' }, cart)).toBe(true);
+    expect(matchesTree({ namespace: 'shop', pod: 'cart-1' }, cart)).toBe(false);
+    expect(matchesTree({ manifest: 'shop', path: '/' }, cart)).toBe(false);
   });
   it('know the kinds by their families', () => {
     expect(kindsOf(['noether_unit_joules_total', 'noether_pod_joules_total', 'noether_pod_watts'])).toEqual(['pod', 'unit']);

@@ -151,3 +151,12 @@ export const usual = (there: Kind[]): Kind | undefined => (['workload', 'contain
 
 // kindsOf reads which kinds there are from the names of families.
 export const kindsOf = (names: string[]): Kind[] => tabs.filter((k) => names.includes(`noether_${kinds[k].family}_joules_total`));
+
+const treeLabels = ['namespace', 'workload_kind', 'workload', 'pod', 'pod_uid', 'container', 'container_id', 'vm', 'unit', 'user'];
+
+// matchesTree says whether the labels of a published score are those of an
+// owner: each that the score has, the owner has too, and there is one at least.
+export function matchesTree(score: Labels, owner: Labels): boolean {
+  const has = treeLabels.filter((n) => score[n]);
+  return has.length > 0 && has.every((n) => score[n] === owner[n]);
+}

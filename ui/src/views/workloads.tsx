@@ -63,7 +63,7 @@ async function list(s: Shared, kind: Kind, signal: AbortSignal): Promise<Listed>
   const none = Promise.resolve<Series[]>([]);
   const k = kinds[kind];
   const small = sparse(s);
-  const [joules, power, grams, cost, credit, allJoules, allGrams, allCost, allCredit, allPower] = await Promise.all([
+  const [joules, power, grams, cost, credit, allJoules, allGrams, allCost, allCredit, allWatts, allPower] = await Promise.all([
     at(owners.joules(s, kind)),
     at(owners.watts(s, kind)),
     k.co2e ? at(owners.grams(s, kind)) : none,
@@ -73,13 +73,13 @@ async function list(s: Shared, kind: Kind, signal: AbortSignal): Promise<Listed>
     k.co2e ? at(node.grams(s)) : none,
     k.cost ? at(node.cost(s)) : none,
     k.cost ? at(node.credit(s)) : none,
+    at(node.power(s)),
     queryRange(node.history(small), small.range.start, small.range.end, small.range.step, signal),
   ]);
   const history = sumOver(allPower);
-  const newest = history.at(-1);
   return {
     rows: merge(kind, { joules, watts: power, grams, cost, credit }),
-    machine: { joules: value(allJoules), watts: newest && newest[0] >= s.range.end - 2 * small.range.step ? newest[1] : null, grams: value(allGrams), cost: byCurrency(allCost, allCredit) },
+    machine: { joules: value(allJoules), watts: value(allWatts), grams: value(allGrams), cost: byCurrency(allCost, allCredit) },
     estimated: [...new Set(allJoules.filter((x) => x.labels.quality === 'estimated' && (x.points[0]?.[1] ?? 0) > 0).map((x) => x.labels.component ?? ''))],
     history,
     step: small.range.step,
@@ -275,7 +275,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
     ...(hasGrams ? [{ id: 'co2e', title: 'CO₂e', hint: 'Operational and embodied', width: 6.5, cell: (r: Row) => figure(r.grams, mass) }] : []),
     ...money1.map((c) => ({ id: `cost-${c}`, title: `Cost`, hint: `In ${c}, what was earned at negative prices taken off`, width: 6.5, cell: (r: Row) => figure(r.cost.get(c), (v) => money(v, c)) })),
     { id: 'share', title: 'Share', hint: 'Of the machine’s energy', width: 9, cell: bar },
-    { id: 'line', title: 'Power over time', width: 8, fixed: true, cell: (r) => line(points(r)) },
+    { id: 'line', title: 'Power', hint: 'Over time', width: 8, fixed: true, cell: (r) => line(points(r)) },
   ];
   const all = useMemo(() => sums(rows), [rows]);
   const part = useMemo(() => sums(found), [found]);
