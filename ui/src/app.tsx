@@ -246,7 +246,9 @@ export function App() {
               {theme === 'auto' ? '◐' : theme === 'light' ? '☀' : '☾'}
             </button>
             <button type="button" title="Copy the link of this view ( l )" aria-label="Copy the link of this view" onClick={() => void copy()}>
-              ⧉
+              <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+                <path d="M6.5 9.5l3-3M7 4.5l1.7-1.7a3 3 0 0 1 4.5 4.3L11.5 9M9 11.5l-1.7 1.7a3 3 0 0 1-4.5-4.3L4.5 7" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" />
+              </svg>
             </button>
             <button type="button" title="Keys ( ? )" aria-label="Keys" onClick={() => setHelp(true)}>
               ?

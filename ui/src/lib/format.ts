@@ -1,6 +1,6 @@
 // Figures as people read them: three significant digits and a unit that fits.
 
-const scales: [number, string][] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k'], [1, ''], [1e-3, 'm'], [1e-6, 'µ']];
+const scales: [number, string][] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k'], [1, ''], [1e-3, 'm'], [1e-6, 'µ'], [1e-9, 'n']];
 
 export function number(value: number, digits = 3): string {
   if (value === 0) return '0';
@@ -25,6 +25,9 @@ export const energy = (joules: number): string => scaled(joules / 3600, 'Wh');
 // mass takes grams; a tonne is 1,000 kg.
 export const mass = (grams: number): string => (Math.abs(grams) >= 1e6 ? `${number(grams / 1e6)} t` : Math.abs(grams) >= 1e3 ? `${number(grams / 1e3)} kg` : scaled(grams, 'g'));
 
+// bytes are counted by powers of ten, as disks are.
+export const bytes = (n: number): string => (Math.abs(n) < 1000 ? `${number(n)} B` : scaled(n, 'B'));
+
 export const intensity = (gramsPerKWh: number): string => `${number(gramsPerKWh)} g/kWh`;
 
 export function money(value: number, currency: string): string {
@@ -36,6 +39,9 @@ export function money(value: number, currency: string): string {
 }
 
 export const percent = (ratio: number): string => `${number(ratio * 100, 3)} %`;
+
+// share writes a part of a whole; one that is there is never 0 %.
+export const share = (ratio: number): string => (ratio > 0 && ratio < 0.0005 ? '<0.1 %' : `${(ratio * 100).toLocaleString('en', { maximumFractionDigits: 1 })} %`);
 
 // signed writes a change, with its sign.
 export const signed = (text: string, value: number): string => (value > 0 ? `+${text}` : text);

@@ -138,12 +138,15 @@ export function topOfSnapshot(s: Snapshot, n: number): Owner[] {
   return most(all, n);
 }
 
-// remainder is what of the whole is none of the parts', at the whole's times. A
-// part of the order of what rates are rounded by is nothing.
+// remainder is what of the whole is none of the parts', at the whole's times.
+// What is of the size by which floating point rounds is nothing.
 export function remainder(whole: Point[], parts: Point[][]): Point[] {
   const sums = new Map<number, number>();
   for (const points of parts) for (const [t, v] of points) sums.set(t, (sums.get(t) ?? 0) + v);
-  return whole.map(([t, v]) => [t, Math.max(0, v - (sums.get(t) ?? 0))]);
+  return whole.map(([t, v]) => {
+    const rest = v - (sums.get(t) ?? 0);
+    return [t, rest > v * 1e-9 ? rest : 0];
+  });
 }
 
 // addUp adds lines up at each time at which any of them has a point.

@@ -133,7 +133,12 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
       const bands: uPlot.Band[] = lines.slice(1, Math.max(inStack, 1)).map((_, i) => ({ series: [i + 2, i + 1], fill: fill(i + 1) }));
       if (band) {
         const muted = css(root, '--muted');
-        const of = (name: string): uPlot.Series => ({ label: name, stroke: muted, width: 1, dash: [2, 3], points: { show: false }, value: (_u, v) => (v === null ? '–' : live.current.format(v)) });
+        const newest = (u: uPlot, v: number | null, at: number): string => {
+          const row = Array.from((u.data[at] ?? []) as ArrayLike<number | null | undefined>);
+          const shown = v ?? row.findLast((x) => x !== null && x !== undefined);
+          return typeof shown === 'number' ? live.current.format(shown) : '–';
+        };
+        const of = (name: string): uPlot.Series => ({ label: name, stroke: muted, width: 1, dash: [2, 3], points: { show: false }, value: (u, v, at) => newest(u, v, at) });
         bands.push({ series: [series.length + 1, series.length + 2], fill: `${muted}1f` });
         series.push(of(`${band.name}, at most`), of('at least'));
       }
@@ -147,7 +152,7 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
           cursor: { drag: { x: live.current.onSelect !== undefined, y: false, setScale: false }, points: { show: false } },
           scales: { x: { time: true, range: () => [live.current.start, live.current.end] }, y: { range: (_u, min, max) => [Math.min(0, min ?? 0), Math.max(max ?? 1, 1e-9) * 1.05] } },
           axes: [
-            { ...axis, values: (_u, ticks, _a, _s, incr) => ticks.map((t) => axisTime(t, incr)) },
+            { ...axis, size: 30, values: (_u, ticks, _a, _s, incr) => ticks.map((t) => axisTime(t, incr)) },
             { ...axis, size: 58, values: (_u, ticks) => ticks.map((t) => live.current.format(t)) },
           ],
           hooks: {

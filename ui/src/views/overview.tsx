@@ -3,7 +3,7 @@ import { scopeKey, useShared, type Shared } from '../context';
 import { json, query, queryRange } from '../lib/api';
 import { useData } from '../lib/data';
 import type { Table } from '../lib/download';
-import { about, clock, energy, mass, money, number, percent, watts } from '../lib/format';
+import { about, clock, energy, mass, money, number, percent, share as shareText, watts } from '../lib/format';
 import { total as totalNow, type Snapshot } from '../lib/now';
 import { kinds } from '../lib/owners';
 import { addUp, bandLines, byDay, bySide, comparable, coverage, energyOf, midnight, net, payers, powerLines, remainder, top, topOfSnapshot, type Coverage, type Owner, type Total } from '../lib/overview';
@@ -108,9 +108,9 @@ function History() {
       <div class="columns even">
         <Power />
         <Top totals={t} />
+        {range.seconds >= daysFrom && <ByDay estimated={t?.energy.estimated ?? false} />}
+        <Like joules={t?.energy.value ?? null} grams={t ? sum(t.grams) : null} estimated={t?.energy.estimated ?? false} />
       </div>
-      {range.seconds >= daysFrom && <ByDay estimated={t?.energy.estimated ?? false} />}
-      <Like joules={t?.energy.value ?? null} grams={t ? sum(t.grams) : null} estimated={t?.energy.estimated ?? false} />
     </>
   );
 }
@@ -300,9 +300,9 @@ function Top({ totals }: { totals: Totals | undefined }) {
                       <Figure value={o.value} format={energy} estimated={estimated} exact={(j) => `${j} J`} />
                     </td>
                     <td class="n">
-                      <Figure value={share(o.value)} format={(x) => percent(Math.round(x * 1000) / 1000)} />
+                      <Figure value={share(o.value)} format={shareText} />
                     </td>
-                    <td class="share">
+                    <td class="bar-cell">
                       <Bar share={share(o.value)} estimated={estimated} color={i < drawn ? `var(${palette[i]!})` : 'var(--idle)'} />
                     </td>
                   </tr>
@@ -315,9 +315,9 @@ function Top({ totals }: { totals: Totals | undefined }) {
                       <Figure value={Math.abs(rest) < whole * 5e-4 ? 0 : rest} format={energy} estimated={estimated} exact={(j) => `${j} J`} />
                     </td>
                     <td class="n">
-                      <Figure value={share(Math.abs(rest) < whole * 5e-4 ? 0 : rest)} format={(x) => percent(Math.round(x * 1000) / 1000)} />
+                      <Figure value={share(Math.abs(rest) < whole * 5e-4 ? 0 : rest)} format={shareText} />
                     </td>
-                    <td class="share">
+                    <td class="bar-cell">
                       <Bar share={share(rest)} estimated={estimated} color="var(--idle)" />
                     </td>
                   </tr>
@@ -417,7 +417,7 @@ function Moment() {
                   <td class="n">
                     <Figure value={o.value} format={watts} estimated={now.estimated} />
                   </td>
-                  <td class="share">
+                  <td class="bar-cell">
                     <Bar share={now.value ? o.value / now.value : null} estimated={now.estimated} />
                   </td>
                 </tr>
@@ -429,7 +429,7 @@ function Moment() {
                   <td class="n">
                     <Figure value={Math.abs(rest) < now.value * 5e-4 ? 0 : rest} format={watts} estimated={now.estimated} />
                   </td>
-                  <td class="share" />
+                  <td class="bar-cell" />
                 </tr>
               )}
             </tbody>
