@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -78,6 +76,7 @@ one). Both need no terminal.`,
 			cfg.Agent.Interval = o.interval
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			context.AfterFunc(ctx, stop) // from now on a signal does what it does to any process
 			if o.once || o.json {
 				return printTop(ctx, p, &cfg, &o, set)
 			}
@@ -205,44 +204,85 @@ func showTop(ctx context.Context, p *process, cfg *config.Config, o *topOptions,
 	if term := p.getenv("TERM"); term == "dumb" || term == "" {
 		return &exitError{exitUsage, fmt.Errorf("this terminal cannot be drawn on (TERM=%s): use noether top --once for a table, or --json for a line per tick", term)}
 	}
-	log := &topLog{}
+	news := make(chan topNews, topQueue)
+	log := &topLog{news: news}
 	source, err := openTop(ctx, p, cfg, o, newLogger(log, quiet(cfg)))
 	if err != nil {
 		return err
 	}
 	set.Source = source.about()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	program := tea.NewProgram(tui.New(set, lipgloss.NewRenderer(out)),
-		tea.WithOutput(out), input(p), tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithAltScreen(), tea.WithFPS(topFrames))
-	log.say(func(text string) { program.Send(tui.Trouble{Text: text}) })
-
+	measuring, stop := context.WithCancel(ctx)
 	measured := make(chan error, 1)
 	go func() {
-		err := source.run(ctx,
-			func(s *snapshot.Snapshot) { program.Send(tui.Tick{Snapshot: s}) },
-			func(err error) { program.Send(tui.Trouble{Text: err.Error(), Heals: true}) })
-		program.Quit()
-		measured <- err
+		measured <- source.run(measuring,
+			func(s *snapshot.Snapshot) { tell(news, topNews{snapshot: s}) },
+			func(err error) { tell(news, topNews{trouble: err.Error(), heals: true}) })
 	}()
-	_, err = program.Run()
-	if ctx.Err() != nil {
-		err = nil // a signal ended it, and the terminal is as it was
-	}
-	cancel()
-	log.say(nil)
+	err = watchTop(ctx, p, out, tui.New(set, p.getenv("NO_COLOR") == ""), news)
+	stop()
 	return errors.Join(err, <-measured)
 }
 
-// topFrames is how often in a second the terminal is written to at most.
-const topFrames = 20
+// topNews is what the screen is told from other goroutines: a snapshot or trouble.
+type topNews struct {
+	snapshot *snapshot.Snapshot
+	trouble  string
+	heals    bool
+}
 
-// input is where keys come from: the terminal, if standard input is none.
-func input(p *process) tea.ProgramOption {
-	if f, ok := p.stdin.(*os.File); ok && onTerminal(f) {
-		return tea.WithInput(f)
+// topQueue is how much news waits for a slow terminal. What is too much is left out.
+const topQueue = 16
+
+func tell(news chan<- topNews, n topNews) {
+	select {
+	case news <- n:
+	default:
 	}
-	return tea.WithInputTTY()
+}
+
+// watchTop shows the model on the terminal until ctx is done or the user quits.
+// The screen is drawn once for each piece of news and each key.
+func watchTop(ctx context.Context, p *process, out *os.File, m *tui.Model, news <-chan topNews) (err error) {
+	s, err := openScreen(p.stdin, out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.leave()) }()
+	keys, stop, err := s.keys()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, screenSignals()...)
+	defer signal.Stop(signals)
+	for {
+		m.Resize(s.size())
+		if err := s.draw(m.View()); err != nil {
+			return fmt.Errorf("draw on the terminal: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case n := <-news:
+			if n.snapshot != nil {
+				m.Offer(n.snapshot)
+			} else {
+				m.Trouble(n.trouble, n.heals)
+			}
+		case k, ok := <-keys:
+			if !ok || m.Press(k) {
+				return nil
+			}
+		case sig := <-signals:
+			s.shown = nil
+			if sig == unix.SIGTSTP {
+				if err := s.suspend(signals); err != nil {
+					return err
+				}
+			}
+		}
+	}
 }
 
 // onTerminal tells whether f is a terminal, of any width.

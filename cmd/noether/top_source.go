@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"noether/internal/agent"
@@ -232,25 +231,11 @@ func quiet(cfg *config.Config) *config.Config {
 	return &q
 }
 
-// topLog takes the log while the terminal is the screen's: lines are told, and
-// those that come before anybody listens are not lost.
-type topLog struct {
-	mu   sync.Mutex
-	tell func(text string)
-}
-
-func (l *topLog) say(tell func(text string)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tell = tell
-}
+// topLog takes the log while the terminal is the screen's.
+type topLog struct{ news chan<- topNews }
 
 // Write implements io.Writer.
 func (l *topLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.tell != nil {
-		l.tell(strings.TrimSpace(string(b)))
-	}
+	tell(l.news, topNews{trouble: strings.TrimSpace(string(b))})
 	return len(b), nil
 }

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/lipgloss"
-
 	"noether/internal/energy"
 	"noether/internal/snapshot"
 	"noether/internal/unit"
@@ -20,7 +18,7 @@ type Printer struct {
 
 // NewPrinter returns a printer of so many rows, all if 0.
 func NewPrinter(set Settings, rows int) *Printer {
-	p := &Printer{m: New(set, lipgloss.NewRenderer(&strings.Builder{})), rows: rows}
+	p := &Printer{m: New(set, false), rows: rows}
 	p.m.fold(true)
 	p.m.set.View = set.View
 	return p

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
 	"noether/internal/energy"
@@ -15,17 +14,24 @@ import (
 	"noether/internal/workload"
 )
 
-// styles are the colours, none of which tells what the text does not.
-type styles struct{ strong, dim, heading, cursor, warning lipgloss.Style }
+// style makes text bold, dim or the like (ECMA-48, 8.3.117), none of which
+// tells what the text does not. The empty one leaves it as it is.
+type style string
 
-func stylesOf(r *lipgloss.Renderer) styles {
-	return styles{
-		strong:  r.NewStyle().Bold(true),
-		dim:     r.NewStyle().Faint(true),
-		heading: r.NewStyle().Reverse(true),
-		cursor:  r.NewStyle().Bold(true),
-		warning: r.NewStyle().Bold(true).Foreground(lipgloss.ANSIColor(1)),
+func (s style) of(text string) string {
+	if s == "" {
+		return text
 	}
+	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
+}
+
+type styles struct{ strong, dim, heading, cursor, warning style }
+
+func stylesOf(colours bool) styles {
+	if !colours {
+		return styles{}
+	}
+	return styles{strong: "1", dim: "2", heading: "7", cursor: "1", warning: "1;31"}
 }
 
 // Bounds of what is drawn.
@@ -36,14 +42,15 @@ const (
 	rowTrend   = 10  // cells
 )
 
-// View implements tea.Model.
-func (m *Model) View() string {
+// View returns the screen, line by line, no line wider and no more lines than
+// it has room for.
+func (m *Model) View() []string {
 	width := min(max(m.columns, minColumns), maxColumns)
 	if m.help {
 		return m.crop(helpLines(), width)
 	}
 	if m.figures.last == nil {
-		return m.crop(append([]string{m.style.strong.Render("noether top"), "measuring the first interval…"}, m.notes(width)...), width)
+		return m.crop(append([]string{m.style.strong.of("noether top"), "measuring the first interval…"}, m.notes(width)...), width)
 	}
 	m.arrange()
 	head := m.header(width)
@@ -57,33 +64,33 @@ func (m *Model) View() string {
 }
 
 // crop keeps what the screen has room for, the end at least.
-func (m *Model) crop(lines []string, width int) string {
+func (m *Model) crop(lines []string, width int) []string {
 	if over := len(lines) - max(m.lines, 1); over > 0 {
 		lines = lines[over:]
 	}
 	for i := range lines {
 		lines[i] = ansi.Truncate(lines[i], width, "")
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // header is what stands above the rows.
 func (m *Model) header(width int) []string {
 	lines := m.figures.summary(&m.set, width, m.paused)
-	lines[0] = m.style.strong.Render(lines[0])
+	lines[0] = m.style.strong.of(lines[0])
 	if cells := min(width-30, len(m.figures.machine)); cells > 1 {
 		lines = append(lines, m.figures.machine.draw(cells))
 	}
 	lines = append(lines, m.notes(width)...)
 	lines = append(lines, m.tabs(width))
-	return append(lines, m.style.heading.Render(left(columnsOf(width, &m.figures, &m.set).heading(m.set.Order, m.set.Reverse), width)))
+	return append(lines, m.style.heading.of(left(columnsOf(width, &m.figures, &m.set).heading(m.set.Order, m.set.Reverse), width)))
 }
 
 // notes are the trouble, and what is typed.
 func (m *Model) notes(width int) (lines []string) {
-	if m.trouble.Text != "" {
-		for _, l := range wrapped(harmless(m.trouble.Text, 1000), width) {
-			lines = append(lines, m.style.warning.Render(l))
+	if m.trouble != "" {
+		for _, l := range wrapped(harmless(m.trouble, 1000), width) {
+			lines = append(lines, m.style.warning.of(l))
 		}
 	}
 	switch {
@@ -300,9 +307,9 @@ func (m *Model) table(width, room int) (lines []string) {
 		line := m.figures.line(l, r, &w, width-markWidth, open)
 		switch {
 		case i == at:
-			line = m.style.cursor.Render("> " + line)
+			line = m.style.cursor.of("> " + line)
 		case r.ended:
-			line = m.style.dim.Render("  " + line)
+			line = m.style.dim.of("  " + line)
 		default:
 			line = "  " + line
 		}
@@ -367,7 +374,7 @@ func (t *tally) line(l layout, r *row, w *whole, width int, open string) string 
 func (m *Model) footer(width int) []string {
 	lines := m.figures.balance(&m.shown, &m.set, width)
 	keys := "q quit  ? help  / filter  s sort  t period  p pause  e/E fold  ↵ open"
-	return append(lines, m.style.dim.Render(fit(keys, width)))
+	return append(lines, m.style.dim.of(fit(keys, width)))
 }
 
 // balance says how what is listed adds up to the machine.
@@ -380,7 +387,9 @@ func (t *tally) balance(shown *sums, set *Settings, width int) []string {
 	for _, e := range w.system {
 		system += e
 	}
-	watts := func(e unit.Energy) string { return about(digits(e.Over(w.elapsed).Watts()), w.quality == energy.Estimated) }
+	watts := func(e unit.Energy) string {
+		return about(digits(e.Over(w.elapsed).Watts()), w.quality == energy.Estimated)
+	}
 	listed, other := "listed ", "not listed "
 	if set.Filter != "" {
 		listed = "with " + strconv.Quote(harmless(set.Filter, 20)) + " "

@@ -95,7 +95,7 @@ func flow(width int, parts ...string) (lines []string) {
 
 // about marks an estimate.
 func about(figure string, estimated bool) string {
-	if estimated {
+	if estimated && figure[0] != '<' {
 		return "~" + figure
 	}
 	return figure

@@ -1,9 +1,9 @@
-// Package tui is what noether top shows: a model over snapshots, in the manner
-// of bubbletea, and the same figures as plain text and as JSON.
+// Package tui is what noether top shows: a model over snapshots and keys, and
+// the same figures as plain text and as JSON.
 //
 // It refuses to measure, to ask, and to know a terminal: snapshots, keys and
 // sizes are handed to it, and it returns text. Whatever a name holds, no
-// control character gets into that text but the styles of its renderer.
+// control character gets into that text but those of its own styles.
 package tui
 
 import (
@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
 
 	"noether/internal/snapshot"
 )
@@ -115,17 +112,7 @@ type Settings struct {
 	Zone *time.Location
 }
 
-// Tick brings a new snapshot to a model.
-type Tick struct{ Snapshot *snapshot.Snapshot }
-
-// Trouble tells a model that there is no new snapshot, and why, or tells
-// whatever else its user should know. The next Tick ends it if it Heals.
-type Trouble struct {
-	Text  string
-	Heals bool
-}
-
-// Model is the state of the screen. One goroutine at a time: bubbletea's.
+// Model is the state of the screen. One goroutine at a time.
 type Model struct {
 	set     Settings
 	style   styles
@@ -145,61 +132,59 @@ type Model struct {
 	latest   *snapshot.Snapshot // while paused
 	typing   bool               // the filter
 	help     bool
-	trouble  Trouble
+	trouble  string
+	heals    bool // the next snapshot ends the trouble
 }
 
-// New returns a model that has nothing to show yet. The renderer says which
-// colours there are.
-func New(set Settings, renderer *lipgloss.Renderer) *Model {
-	return &Model{set: set, style: stylesOf(renderer), columns: 80, lines: 24, expanded: map[ident]bool{}}
+// New returns a model that has nothing to show yet. Without colours there is
+// no control character in its text at all.
+func New(set Settings, colours bool) *Model {
+	return &Model{set: set, style: stylesOf(colours), columns: 80, lines: 24, expanded: map[ident]bool{}}
 }
 
-// Init implements tea.Model.
-func (m *Model) Init() tea.Cmd { return nil }
+// Resize tells how large the screen is, in cells.
+func (m *Model) Resize(columns, lines int) { m.columns, m.lines = columns, lines }
 
-// Update implements tea.Model.
-func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.columns, m.lines = msg.Width, msg.Height
-	case Tick:
-		if m.trouble.Heals {
-			m.trouble = Trouble{}
-		}
-		if m.paused {
-			m.latest = msg.Snapshot
-			break
-		}
-		m.take(msg.Snapshot)
-	case Trouble:
-		m.trouble = msg
-	case tea.KeyMsg:
-		return m, m.key(msg)
+// Offer brings a new snapshot.
+func (m *Model) Offer(s *snapshot.Snapshot) {
+	if m.heals {
+		m.trouble, m.heals = "", false
 	}
-	return m, nil
+	if m.paused {
+		m.latest = s
+		return
+	}
+	m.take(s)
 }
+
+// Trouble tells why there is no new snapshot, or whatever else the user should
+// know. If it heals, the next snapshot ends it.
+func (m *Model) Trouble(text string, heals bool) { m.trouble, m.heals = text, heals }
 
 func (m *Model) take(s *snapshot.Snapshot) {
 	if m.figures.take(s) {
-		m.trouble = Trouble{Text: "the agent was started anew: so are the figures", Heals: true}
+		m.Trouble("the agent was started anew: so are the figures", true)
 	}
 	m.all = nil
 }
 
-// key does what a key is for. Keys are those of top(1) and less(1) where they have one.
-func (m *Model) key(k tea.KeyMsg) tea.Cmd {
-	if m.typing {
-		m.typed(k)
-		return nil
-	}
-	name := k.String()
-	if m.help && name != "ctrl+c" {
+// Press does what a key is for, and returns whether that is the end. Keys are
+// those of top(1) and less(1) where they have one.
+func (m *Model) Press(k Key) (quit bool) {
+	name := string(k)
+	switch {
+	case name == "ctrl+c":
+		return true
+	case m.typing:
+		m.typed(name)
+		return false
+	case m.help:
 		m.help = false
-		return nil
+		return false
 	}
 	switch name {
-	case "q", "ctrl+c":
-		return tea.Quit
+	case "q":
+		return true
 	case "?", "h":
 		m.help = true
 	case "tab", "shift+tab":
@@ -229,7 +214,7 @@ func (m *Model) key(k tea.KeyMsg) tea.Cmd {
 	default:
 		m.letter(name)
 	}
-	return nil
+	return false
 }
 
 func (m *Model) letter(name string) {
@@ -257,21 +242,21 @@ func (m *Model) letter(name string) {
 // maxFilter is how many bytes of a filter can be typed.
 const maxFilter = 200
 
-func (m *Model) typed(k tea.KeyMsg) {
+func (m *Model) typed(key string) {
 	filter := m.set.Filter
-	switch k.Type {
-	case tea.KeyEnter:
+	switch key {
+	case "enter":
 		m.typing = false
-	case tea.KeyEsc, tea.KeyCtrlC:
+	case "esc":
 		m.typing, filter = false, ""
-	case tea.KeyBackspace:
+	case "backspace":
 		_, size := utf8.DecodeLastRuneInString(filter)
 		filter = filter[:len(filter)-size]
-	case tea.KeyCtrlU:
+	case "ctrl+u":
 		filter = ""
-	case tea.KeyRunes, tea.KeySpace:
-		if typed := string(k.Runes); len(filter)+len(typed) <= maxFilter {
-			filter += typed
+	default:
+		if utf8.RuneCountInString(key) == 1 && len(filter)+len(key) <= maxFilter {
+			filter += key
 		}
 	}
 	if filter != m.set.Filter {
