@@ -84,6 +84,59 @@ func TestAgentTakesWhatItIsGiven(t *testing.T) {
 	}
 }
 
+// The page over a Prometheus takes the arguments that the chart gives it, has
+// no way to the API server, and no secret in its arguments or variables.
+func TestUITakesWhatItIsGiven(t *testing.T) {
+	all := objects(t, render(t, "--values", "testdata/ui.values.yaml"))
+	var page struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					AutomountServiceAccountToken bool   `yaml:"automountServiceAccountToken"`
+					ServiceAccountName           string `yaml:"serviceAccountName"`
+					Containers                   []struct {
+						Args            []string
+						SecurityContext struct {
+							ReadOnlyRootFilesystem bool `yaml:"readOnlyRootFilesystem"`
+						} `yaml:"securityContext"`
+					}
+				}
+			}
+		}
+	}
+	page.Spec.Template.Spec.AutomountServiceAccountToken = true
+	find(t, all, "Deployment noether-ui", &page)
+	pod := page.Spec.Template.Spec
+	if pod.AutomountServiceAccountToken || pod.ServiceAccountName != "" || !pod.Containers[0].SecurityContext.ReadOnlyRootFilesystem {
+		t.Errorf("%+v", pod)
+	}
+	args := pod.Containers[0].Args
+	if args[0] != "ui" {
+		t.Errorf("it is told to %q", args[0])
+	}
+	// The flags of its own: cmd/noether/ui.go.
+	flags := pflag.NewFlagSet("ui", pflag.ContinueOnError)
+	flags.StringArray("listen", nil, "")
+	flags.Duration("step", 0, "")
+	server := flags.String("prometheus", "", "")
+	registered := config.Register(flags, "web.config-file", "web.external-url", "log.format")
+	if err := flags.Parse(args[1:]); err != nil {
+		t.Fatal(err)
+	}
+	if _, warnings, err := config.Load(registered, nil); err != nil || len(warnings) > 0 {
+		t.Fatalf("%q: %v, warnings %q", args, err, warnings)
+	}
+	if *server != "https://mimir.observability.svc/prometheus" {
+		t.Errorf("it asks %q", *server)
+	}
+	for url, want := range map[string]string{"http://p": "80", "https://p/x": "443", "http://p:9090/": "9090", "http://[2001:db8::1]:9090": "9090", "https://[2001:db8::1]": "443"} {
+		out := render(t, "--show-only", "templates/ui.yaml", "--set", "networkPolicy.enabled=true,ui.enabled=true,ui.prometheusUrl="+url)
+		if _, rules, _ := strings.Cut(out, "a policy sees"); !strings.Contains(rules, "- port: "+want+"\n") {
+			t.Errorf("%s: no port %s in\n%s", url, want, rules)
+		}
+	}
+}
+
 // The hub takes the arguments that the chart gives it, and a token is a file.
 func TestHubTakesWhatItIsGiven(t *testing.T) {
 	for _, name := range []string{"carbon-hub", "carbon-zones"} {

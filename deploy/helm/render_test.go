@@ -195,6 +195,11 @@ func TestMistakes(t *testing.T) {
 		{"a policy between agents and Prometheus", "networkPolicy.extraEgress", []string{"--set", "networkPolicy.enabled=true,carbon.pue=query:a,carbon.prometheusUrl=http://p:9090"}},
 		{"a policy between the hub and Prometheus", "carbon.hub.extraEgress", []string{"--set", "networkPolicy.enabled=true,carbon.hub.enabled=true,carbon.hub.zones={DE},carbon.providers={prometheus},carbon.query=a,carbon.prometheusUrl=http://p:9090"}},
 		{"a currency that is none", "currency", []string{"--set", "carbon.price.currency=euro"}},
+		{"a page over nothing", "set ui.prometheusUrl", []string{"--set", "ui.enabled=true"}},
+		{"a page with a password in its address", "prometheusUrl", []string{"--set", "ui.enabled=true,ui.prometheusUrl=http://a:b@p"}},
+		{"a page with keys of no Secret", "ui.credentials.secret", []string{"--set", "ui.enabled=true,ui.prometheusUrl=http://p,ui.credentials.files.A=b"}},
+		{"a history that nobody keeps", "store.enabled=true", []string{"--set", "store.hostPath=/x"}},
+		{"a history that cannot be written", "unprivileged", []string{"--set", "store.enabled=true,store.hostPath=/x,variant=unprivileged"}},
 		{"a privileged pod", "privileged", []string{"--set", "privileged=true"}},
 	}
 	for _, test := range tests {

@@ -165,6 +165,7 @@ metricRelabelings:
 {{- fail "config has web.config-file, which the chart sets itself: use the value web.configSecret" }}
 {{- end }}
 {{- include "noether.checkCarbon" . }}
+{{- include "noether.checkUI" . }}
 {{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled; podMonitor.enabled does without" }}
 {{- end }}
