@@ -10,7 +10,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -69,7 +68,7 @@ const (
 // Status is what is told about the history.
 type Status struct {
 	State          State
-	Reason, Remedy string    // why the state is neither Loading nor Ready, and what mends it
+	Reason, Remedy string    // what is wrong, and what mends it; empty if all is well
 	Series         int       // that had samples in the last hours
 	Samples        uint64    // written since the agent started
 	Bytes          int64     // on disk, with what was put aside
@@ -94,8 +93,14 @@ type Store struct {
 	newest atomic.Pointer[snapshot.Snapshot]
 	offers chan struct{} // one token when newest changed
 
-	mu     sync.Mutex
-	status Status // Series, Bytes, Oldest, Newest: see Status
+	gate    gate
+	samples atomic.Uint64 // written in this run
+	crowded atomic.Bool   // there was no room for a block
+	doubted atomic.Bool   // the time of snapshots is not believed
+
+	mu             sync.Mutex
+	state          State
+	reason, remedy string
 }
 
 // New returns the store of these options. It touches nothing: Run opens it.
@@ -124,10 +129,9 @@ func New(o Options) (*Store, error) {
 	case o.RetentionSize < 1<<24:
 		return nil, errors.New("keep a history: store.retention.size is 16MB or more")
 	}
-	return &Store{
-		options: o, log: o.Log, offers: make(chan struct{}, 1),
-		status: Status{State: Loading},
-	}, nil
+	s := &Store{options: o, log: o.Log, offers: make(chan struct{}, 1), state: Loading}
+	s.gate.shut(ErrLoading)
+	return s, nil
 }
 
 // Offer makes s the newest snapshot. It neither blocks nor fails.
@@ -139,23 +143,39 @@ func (s *Store) Offer(snap *snapshot.Snapshot) {
 	}
 }
 
-// Run opens the history, writes it, keeps it in its bounds, and closes it when
-// ctx is done. Trouble does not end it: Status tells, and it is tried again.
-func (s *Store) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
 // Queryable returns what answers queries, until Run ends. The error is
-// ErrLoading, or says why there is no history and what mends it. Queriers have
-// to be closed.
+// ErrLoading, or says why there is no history and what mends it; so does the
+// error of a Querier. Queriers have to be closed.
 func (s *Store) Queryable() (storage.Queryable, error) {
-	return nil, ErrLoading
+	if _, err := s.gate.enter(); err != nil {
+		return nil, err
+	}
+	s.gate.leave()
+	return &s.gate, nil
 }
 
-// Status returns how the history is doing.
+// Status returns how the history is doing. It looks at each of its files.
 func (s *Store) Status() Status {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.status
+	st := Status{State: s.state, Reason: s.reason, Remedy: s.remedy}
+	s.mu.Unlock()
+	if st.State == Ready && s.doubted.Load() {
+		st.Reason, st.Remedy = "the clock jumped: nothing is added until three samples in a row agree on the time, and the time is after the newest sample", "set the clock (timedatectl)"
+	}
+	st.Samples = s.samples.Load()
+	st.Bytes = size(s.options.Path)
+	st.Aside = listAside(s.options.Path)
+	d, err := s.gate.enter()
+	if err != nil {
+		return st
+	}
+	defer s.gate.leave()
+	st.Series = int(d.Head().NumSeries())
+	if at, ok := d.oldest(); ok {
+		st.Oldest = time.UnixMilli(at)
+	}
+	if at, ok := d.newest(); ok {
+		st.Newest = time.UnixMilli(at)
+	}
+	return st
 }
