@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"noether/test/e2e/cluster"
+	"noether/test/script"
 )
 
 const (
@@ -45,8 +46,8 @@ func TestDashboards(t *testing.T) {
 		began = time.Now()
 	}
 	h := newHistory(t)
-	for _, host := range []*host{hostA(), hostB()} {
-		host.live(t, h.at)
+	for _, host := range []*script.Host{hostA(), hostB()} {
+		live(t, host, h.at)
 	}
 	h.others()
 	h.scores()

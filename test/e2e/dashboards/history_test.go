@@ -26,6 +26,7 @@ import (
 	"noether/internal/impact/builtin"
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/plugin"
+	"noether/test/script"
 )
 
 // blockLength is one of promtool's: one file makes one block, read once.
@@ -101,7 +102,7 @@ func (h *history) others() {
 			image = "registry.example/cart:1.4"
 		}
 		h.add(`up{cluster="blue",job="kubelet",instance="a",node="a"}`, at, 1)
-		h.add(fmt.Sprintf(`kube_pod_container_info{cluster="blue",namespace="shop",pod="cart-7d9f-0",uid=%q,container="main",image=%q}`, uid(1), image), at, 1)
+		h.add(fmt.Sprintf(`kube_pod_container_info{cluster="blue",namespace="shop",pod="cart-7d9f-0",uid=%q,container="main",image=%q}`, script.UID(1), image), at, 1)
 	}
 }
 

@@ -26,6 +26,9 @@ var updateImages = flag.Bool("update-images", false, "write the screenshots that
 // another one.
 var binary string
 
+// scratch is a directory that lasts as long as the run.
+var scratch string
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		os.Exit(play(role))
@@ -38,15 +41,16 @@ func run(m *testing.M) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	launch = sync.OnceValues(func() (context.Context, error) { return startBrowser(ctx) })
-	if binary = os.Getenv("E2E_BINARY"); binary != "" {
-		return m.Run()
-	}
 	dir, err := os.MkdirTemp("", "noether-page-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	scratch = dir
+	if binary = os.Getenv("E2E_BINARY"); binary != "" {
+		return m.Run()
+	}
 	binary = filepath.Join(dir, "noether")
 	cmd := exec.Command("go", "build", "-o", binary, "noether/cmd/noether")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

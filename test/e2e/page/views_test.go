@@ -19,3 +19,15 @@ func TestViewsOfAnAgent(t *testing.T) {
 		b.shot("agent-" + v)
 	}
 }
+
+// TestViewsOfAFleet opens every view over a Prometheus that has eight days of
+// two nodes.
+func TestViewsOfAFleet(t *testing.T) {
+	f := theFleet(t)
+	u := startUI(t, startPrometheus(t, "", f.data).url, "--step", "5m")
+	b := open(t, u.url, desktop)
+	for _, v := range views() {
+		b.visit(f.at(v, "24h"))
+		b.image("page-" + v)
+	}
+}
