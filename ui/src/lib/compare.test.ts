@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { banded, blocks, compare, exact, lag1, meanOf, percents, ratio, sentence, student } from './compare';
+import { bandOf, banded, blocks, compare, exact, lag1, meanOf, percents, periods, ratio, sentence, stepFor, student } from './compare';
 
 // mulberry32 and Box-Muller: the same numbers at each run.
 function uniform(seed: number): () => number {
@@ -120,5 +120,43 @@ describe('sentence', () => {
     expect(sentence(d('none', -0.021, 0.049), words)).toBe('No difference can be told (−2 % ± 5 %).');
     expect(sentence(compare([], []), words)).toBe('Too few samples to tell.');
     expect(percents({ value: 0.5, half: 0 })).toEqual({ value: '50 %', half: '0 %' });
+  });
+});
+
+describe('periods', () => {
+  const range = { start: 7200, end: 10800 };
+  const iso = (t: number) => new Date(t * 1000).toISOString();
+  it('are the range and the one before', () => {
+    expect(periods(range, {}, 10800)).toEqual({ a: { start: 3600, end: 7200 }, b: range, release: null });
+    expect(periods(range, { 'a.start': 'x', release: 'y' }, 10800).a).toEqual({ start: 3600, end: 7200 });
+  });
+  it('can be chosen', () => {
+    expect(periods(range, { 'a.start': iso(0), 'a.end': iso(1800) }, 10800).a).toEqual({ start: 0, end: 1800 });
+    expect(periods(range, { 'a.end': iso(5000) }, 10800).a).toEqual({ start: 1400, end: 5000 });
+    expect(periods(range, { 'a.start': iso(1800), 'a.end': iso(0) }, 10800).a).toEqual({ start: -3600, end: 0 });
+  });
+  it('are equally long around a release', () => {
+    expect(periods(range, { release: iso(9000) }, 10800)).toEqual({ a: { start: 7200, end: 9000 }, b: { start: 9000, end: 10800 }, release: 9000 });
+    expect(periods(range, { release: iso(5000) }, 10800).b).toEqual({ start: 5000, end: 8600 });
+    expect(periods(range, { release: iso(20000) }, 10800).release).toBeNull();
+  });
+  it('have parts of four samples at least', () => {
+    const p = periods(range, {}, 10800);
+    expect(stepFor(p, 15)).toBe(60);
+    expect(stepFor(p, 1)).toBe(30);
+    expect(stepFor({ ...p, a: { start: 0, end: 86400 }, b: { start: 86400, end: 172800 } }, 15)).toBe(720);
+  });
+});
+
+describe('bandOf', () => {
+  const m = (o: Record<string, number>) => new Map(Object.entries(o));
+  it('weighs the bands of components by what was used of each', () => {
+    const band = bandOf(m({ cpu: 30, memory: 10 }), m({ cpu: 300, memory: 40 }), m({ memory: 20 }), m({ memory: 60 }));
+    expect(band.low).toBeCloseTo(35 / 40);
+    expect(band.high).toBeCloseTo(45 / 40);
+  });
+  it('is none where nothing is estimated or used', () => {
+    expect(bandOf(m({ cpu: 30 }), m({ cpu: 300 }), m({}), m({}))).toEqual(exact);
+    expect(bandOf(m({}), m({}), m({}), m({}))).toEqual(exact);
   });
 });

@@ -148,7 +148,7 @@ export function percents(i: Interval): { value: string; half: string } {
 }
 
 export interface Words {
-  when: string; // 'After 14:00'
+  when: string; // 'After 14:00', or nothing
   subject: string; // 'checkout'
   what: string; // 'energy per request'
 }
@@ -156,8 +156,67 @@ export interface Words {
 // sentence says the difference as people would.
 export function sentence(d: Difference, w: Words): string {
   if (d.verdict === 'few') return 'Too few samples to tell.';
-  if (!d.relative) return d.verdict === 'none' ? `No difference can be told: ${w.subject} used next to nothing in both.` : `${w.when} ${w.subject} uses ${w.what}; before, it used none.`;
+  const who = `${w.when} ${w.subject}`.trim();
+  if (!d.relative) return d.verdict === 'none' ? 'No difference can be told: both used next to nothing.' : `${who} uses ${d.verdict} ${w.what}; the other used next to nothing.`;
   const p = percents(d.relative);
   if (d.verdict === 'none') return `No difference can be told (${d.relative.value < 0 ? '−' : '+'}${p.value} ± ${p.half}).`;
-  return `${w.when} ${w.subject} uses ${p.value} ± ${p.half} ${d.verdict} ${w.what}.`;
+  return `${who} uses ${p.value} ± ${p.half} ${d.verdict} ${w.what}.`;
+}
+
+// Period is a stretch of time, in seconds since 1970.
+export interface Period {
+  start: number;
+  end: number;
+}
+
+export interface Periods {
+  a: Period;
+  b: Period;
+  release: number | null; // a ends and b begins there, and both are equally long
+}
+
+const time = (text: string | undefined): number | null => {
+  const ms = text ? Date.parse(text) : NaN;
+  return Number.isFinite(ms) ? ms / 1000 : null;
+};
+
+// periods reads both from the parameters of a URL. Without any, b is the range
+// of the page and a the one before. A release has up to a range on both sides.
+export function periods(range: Period, params: Record<string, string>, now: number): Periods {
+  const seconds = range.end - range.start;
+  const release = time(params.release);
+  if (release !== null && release < now) {
+    const length = Math.min(seconds, now - release);
+    return { a: { start: release - length, end: release }, b: { start: release, end: release + length }, release };
+  }
+  const start = time(params['a.start']);
+  const end = time(params['a.end']);
+  const b = { start: range.start, end: range.end };
+  if (start !== null && end !== null && end - start >= 60) return { a: { start, end }, b, release: null };
+  if (end !== null) return { a: { start: end - seconds, end }, b, release: null };
+  return { a: { start: range.start - seconds, end: range.start }, b, release: null };
+}
+
+// stepFor is the length of the equal parts of both periods, of which each has
+// four samples at least: about 120 of them where the samples allow.
+export function stepFor(p: Periods, sample: number): number {
+  const shorter = Math.min(p.a.end - p.a.start, p.b.end - p.b.start);
+  return Math.max(4 * sample, Math.ceil(shorter / 120 / sample) * sample);
+}
+
+// bandOf is the band of what somebody used of each component, out of the
+// machine's energy and the least and greatest value of that. A component
+// without a band counts as it is.
+export function bandOf(used: ReadonlyMap<string, number>, machine: ReadonlyMap<string, number>, low: ReadonlyMap<string, number>, high: ReadonlyMap<string, number>): Band {
+  let all = 0;
+  let least = 0;
+  let most = 0;
+  for (const [c, joules] of used) {
+    const whole = machine.get(c) ?? 0;
+    const factor = (bound: number | undefined): number => (bound === undefined || whole <= 0 ? 1 : bound / whole);
+    all += joules;
+    least += joules * Math.min(1, factor(low.get(c)));
+    most += joules * Math.max(1, factor(high.get(c)));
+  }
+  return all > 0 ? { low: least / all, high: most / all } : exact;
 }
