@@ -337,11 +337,11 @@ func (m *Model) nothing() string {
 
 // line is a row as text of at most a width.
 func (t *tally) line(l layout, r *row, w *whole, width int, open string) string {
-	watts := digits(r.energy.Over(w.elapsed).Watts())
+	watts := digits(power(r.energy, w.elapsed))
 	if r.ended && r.energy == 0 {
 		watts = "-" // it draws no power, which is not the same as 0 W
 	}
-	line := right(about(watts, r.estimated), wattsWidth) + " " + right(percent(r.energy.Joules(), w.energy.Joules()), shareWidth)
+	line := right(about(watts, r.estimated && r.energy != 0), wattsWidth) + " " + right(percent(r.energy.Joules(), w.energy.Joules()), shareWidth)
 	if l.cpu {
 		text := "-"
 		if r.hasCPU && w.elapsed > 0 {
@@ -351,12 +351,14 @@ func (t *tally) line(l layout, r *row, w *whole, width int, open string) string 
 	}
 	if l.joules {
 		figure, prefix := prefixed(r.joules.Joules())
-		line += " " + right(figure+prefix, joulesWidth)
+		line += " " + right(about(figure+prefix, r.estimated && r.joules != 0), joulesWidth)
 	}
 	if l.co2e {
 		text := "-"
 		if r.hasCO2e {
-			text = digits(r.co2e.Grams() * perHour(w.elapsed))
+			site := t.last.Site
+			guessed := r.estimated || site.Grid.Estimated || site.Hardware.Known() && site.Hardware.Estimated
+			text = about(digits(r.co2e.Grams()*perHour(w.elapsed)), guessed && r.co2e != 0)
 		}
 		line += " " + right(text, co2eWidth)
 	}
@@ -388,7 +390,7 @@ func (t *tally) balance(shown *sums, set *Settings, width int) []string {
 		system += e
 	}
 	watts := func(e unit.Energy) string {
-		return about(digits(e.Over(w.elapsed).Watts()), w.quality == energy.Estimated)
+		return about(digits(power(e, w.elapsed)), w.quality == energy.Estimated)
 	}
 	listed, other := "listed ", "not listed "
 	if set.Filter != "" {

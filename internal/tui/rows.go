@@ -363,7 +363,8 @@ func (t *tally) below(r *row, p Period) []*row {
 			rest.co2e -= c.co2e
 			list = append(list, c)
 		}
-		if rest.cpu = max(rest.cpu, 0); rest.energy > 0 && len(list) > 0 {
+		rest.cpu, rest.co2e = max(rest.cpu, 0), max(rest.co2e, 0)
+		if rest.energy > 0 && len(list) > 0 {
 			list = append(list, rest)
 		}
 	case ofContainer:

@@ -134,6 +134,9 @@ func joulesText(e unit.Energy) string {
 	return figure + " " + prefix + "J"
 }
 
+// power returns e over d in watts, even where it is less than a microwatt.
+func power(e unit.Energy, d time.Duration) float64 { return e.Joules() / d.Seconds() }
+
 // perHour is the factor from a period to an hour.
 func perHour(d time.Duration) float64 {
 	if d <= 0 {

@@ -303,11 +303,12 @@ func (m *Model) expand(key string) {
 	open := m.isOpen(r)
 	switch {
 	case key == "left" || key == "-" || key == "enter" && open:
-		for (!open || !r.parent) && r.level > 0 && key == "left" {
-			for at--; m.rows[at].level >= r.level; at-- {
+		if key == "left" && r.level > 0 && (!open || !r.parent) {
+			inside := r.level
+			for r.level >= inside {
+				at--
+				r = m.rows[at]
 			}
-			r = m.rows[at]
-			open = true
 		}
 		m.expanded[r.id] = false
 	default:
