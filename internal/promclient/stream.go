@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,9 +23,7 @@ func (c *Client) Stream(ctx context.Context, method, endpoint string, form url.V
 		body = strings.NewReader(form.Encode())
 	} else {
 		query := u.Query()
-		for name, values := range form {
-			query[name] = values
-		}
+		maps.Copy(query, form)
 		u.RawQuery = query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)

@@ -118,9 +118,9 @@ func TestPage(t *testing.T) {
 func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 	opt := pageOptions(t)
 	opt.ExternalURL = external(t, "https://example.org/noether")
-	real := options(t, exporttest.Snapshot())
-	real.Files = ui.Files()
-	for name, opt := range map[string]Options{"full": opt, "bare": options(t, nil), "built": real} {
+	built := options(t, exporttest.Snapshot())
+	built.Files = ui.Files()
+	for name, opt := range map[string]Options{"full": opt, "bare": options(t, nil), "built": built} {
 		h := newServer(t, opt).handler
 		for _, path := range []string{
 			"/", "/index.html", "/assets/app-1a2b3c.js", "/plain", "/plain.css", "/metrics", "/healthz", "/readyz", "/federate", "/nothing", "//", "/a/../b",

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +60,7 @@ func ask(t *testing.T, method, address string, header http.Header, body string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	resp, err := client.Do(r)
 	if err != nil {
@@ -249,7 +249,7 @@ func TestAServerThatHangsIsToldOfInTime(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("query") == "half" {
 			_, _ = io.WriteString(w, `{"status":`)
-			http.NewResponseController(w).Flush() //nolint:errcheck // the test fails by itself
+			http.NewResponseController(w).Flush()
 		}
 		<-r.Context().Done()
 	}))
@@ -271,7 +271,7 @@ func TestAnswersAreBoundedAndNeverHalfOnes(t *testing.T) {
 		}
 		body := `{"data":"` + strings.Repeat("x", max(size-11, 0)) + `"}`
 		if r.FormValue("time") == "broken" {
-			w.Header().Set("Content-Length", fmt.Sprint(len(body)+1))
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 		}
 		_, _ = io.WriteString(w, body)
 	}))
@@ -313,7 +313,9 @@ func TestAClientThatGoesAwayTakesItsQuestionAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { <-asked; cancel() }()
-	if _, err := (&http.Client{Transport: &http.Transport{}}).Do(r); err == nil {
+	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(r)
+	if err == nil {
+		resp.Body.Close()
 		t.Error("answered")
 	}
 	<-gone
@@ -326,7 +328,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add("POST", "/api/v1/series", "match[]=up&match[]=%zz")
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := readable(r.URL.Path); !ok || r.Method != "GET" && r.Method != "POST" {
+		if _, ok := readable(r.URL.Path); !ok || r.Method != http.MethodGet && r.Method != http.MethodPost {
 			f.Errorf("%s %s was asked for", r.Method, r.URL)
 		}
 		_, _ = io.WriteString(w, "{}")
