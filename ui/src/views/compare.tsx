@@ -36,7 +36,7 @@ interface Facts {
   cost: Map<string, number>;
   power: Map<string, Point[]>; // watts of equal parts, by component
   sum: Point[]; // watts, where each component has some
-  per: Point[] | null; // events a second
+  per: Point[] | null; // requests a second
   band: Band;
   meters: Set<string>; // machine, component and quality of what the figures rest on
   estimated: boolean;
@@ -64,7 +64,7 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
   const over = (expr: string) => queryRange(expr, range.start + range.step, range.end, range.step, signal);
   const none = Promise.resolve<Series[]>([]);
   const k = who ? kinds[who.kind] : null;
-  const [joules, grams, cost, credit, history, meters, machine, errors, events] = await Promise.all([
+  const [joules, grams, cost, credit, history, meters, machine, errors, requests] = await Promise.all([
     at(who ? owners.joules(scope, who.kind, ['component'], ...m) : node.joules(scope)),
     !k ? at(node.grams(scope)) : k.co2e ? at(owners.grams(scope, who!.kind, [], ...m)) : none,
     !k ? at(node.cost(scope)) : k.cost ? at(owners.cost(scope, who!.kind, ...m)) : none,
@@ -75,7 +75,7 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
     at(node.errorJoules(scope)),
     per ? over(per.replaceAll('$window', formatDuration(range.step))) : none,
   ]);
-  if (events.length > 1) throw new ApiError('bad_data', `The divisor has ${events.length} series, and one is needed: put sum(…) around it.`);
+  if (requests.length > 1) throw new ApiError('bad_data', `The divisor has ${requests.length} series, and one is needed: put sum(…) around it.`);
   const power = new Map<string, Point[]>();
   for (const c of new Set(history.map((x) => x.labels.component ?? ''))) power.set(c, sumOver(history.filter((x) => (x.labels.component ?? '') === c)));
   const used = by(joules, 'component');
@@ -90,7 +90,7 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
     cost: money1,
     power,
     sum: complete([...power.values()]),
-    per: per ? (events[0]?.points ?? []) : null,
+    per: per ? (requests[0]?.points ?? []) : null,
     band: bandOf(used, whole, by(errors.filter((x) => x.labels.bound === 'low'), 'component'), by(errors.filter((x) => x.labels.bound === 'high'), 'component')),
     meters: new Set(relevant.map((x) => `${x.labels.node ?? ''}/${x.labels.component}/${x.labels.quality}`)),
     estimated: relevant.some((x) => x.labels.quality === 'estimated' && (used.get(x.labels.component ?? '') ?? 0) > 0),
@@ -99,7 +99,7 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
 
 const values = (points: Point[] | undefined): number[] => (points ?? []).map(([, v]) => v);
 
-// perEvent has samples of joules for each event, out of parts that have both.
+// perEvent has samples of joules for each request, out of parts that have both.
 function perEvent(f: Facts): number[] {
   const rate = new Map(f.per ?? []);
   const both = f.sum.filter(([t]) => rate.has(t));
@@ -251,7 +251,7 @@ function Per({ value, go }: { value: string; go: Go }) {
       }}
     >
       <label>
-        Per event, events a second by PromQL <input type="text" spellcheck={false} value={text} placeholder='sum(rate(http_requests_total{service="shop"}[$window]))' onInput={(e) => setText(e.currentTarget.value)} />
+        Per request: requests a second, by PromQL <input type="text" spellcheck={false} value={text} placeholder='sum(rate(http_requests_total{service="shop"}[$window]))' onInput={(e) => setText(e.currentTarget.value)} />
       </label>
       <button type="submit">Apply</button>
     </form>
@@ -299,7 +299,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
     const mean = (f: Facts) => (f.sum.length ? values(f.sum).reduce((x, y) => x + y, 0) / f.sum.length : null);
     const known1 = (v: number): number | null => (Number.isFinite(v) ? v : null);
     const lines: LineOf[] = [
-      ...(each ? [{ name: 'Energy per event', a: known1(each.a), b: known1(each.b), format: (v: number) => scaled(v, 'J'), d: each }] : []),
+      ...(each ? [{ name: 'Energy per request', a: known1(each.a), b: known1(each.b), format: (v: number) => scaled(v, 'J'), d: each }] : []),
       { name: 'Mean power', a: mean(fa), b: mean(fb), format: watts, d: power },
       ...[...new Set([...fa.power.keys(), ...fb.power.keys()])]
         .map((component) => ({ component }))
@@ -322,7 +322,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
     return [{ name: a.name, points: moved, color: '--c8', dashed: true }, { name: b.name, points: fb.sum, color: '--c1' }];
   }, [sides]);
   const sameLength = Math.abs(a.range.seconds - b.range.seconds) < 1;
-  const what = per ? 'energy per event' : sameLength ? 'energy' : 'power';
+  const what = per ? 'energy per request' : sameLength ? 'energy' : 'power';
   const words =
     mode === 'owners'
       ? { when: '', subject: nameOf(b.who), what: `${what} than ${nameOf(a.who)}` }
