@@ -140,7 +140,7 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
         };
         const of = (name: string): uPlot.Series => ({ label: name, stroke: muted, width: 1, dash: [2, 3], points: { show: false }, value: (u, v, at) => newest(u, v, at) });
         bands.push({ series: [series.length + 1, series.length + 2], fill: `${muted}1f` });
-        series.push(of(`${band.name}, at most`), of('at least'));
+        series.push(of(`${band.name} at most`), of('at least'));
       }
       return new uPlot(
         {

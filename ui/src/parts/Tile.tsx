@@ -16,11 +16,11 @@ interface Props {
 export function Tile({ title, children, value, before, than = 'the range before', why, note }: Props) {
   const against = !why && typeof value === 'number' && typeof before === 'number' ? change(value, before) : null;
   return (
-    <div class="tile" role="group" aria-label={title} data-tile={title}>
+    <div class="stat" role="group" aria-label={title} data-tile={title}>
       <h3>{title}</h3>
-      <p class="tile-figure">{children}</p>
+      <p class="stat-figure">{children}</p>
       {against ? (
-        <p class={`tile-change ${against.arrow === '▲' ? 'more' : against.arrow === '▼' ? 'less' : ''}`}>
+        <p class={`stat-change ${against.arrow === '▲' ? 'more' : against.arrow === '▼' ? 'less' : ''}`}>
           <span aria-hidden="true">
             {against.arrow} {against.text} <span class="than">vs {than}</span>
           </span>
@@ -29,9 +29,9 @@ export function Tile({ title, children, value, before, than = 'the range before'
           </span>
         </p>
       ) : (
-        why && <p class="tile-change none">{why}</p>
+        why && <p class="stat-change none">{why}</p>
       )}
-      {note && <p class="tile-note">{note}</p>}
+      {note && <p class="stat-note">{note}</p>}
     </div>
   );
 }

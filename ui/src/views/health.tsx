@@ -48,7 +48,7 @@ function Verdicts({ title, list, none }: { title: string; list: Verdict[]; none:
               <span class="verdict-name">{v.name}</span>
               <Status status={v.status} />
               <span class="verdict-why">
-                {v.chosen && <span class="in-use">in use</span>}
+                {v.chosen && !v.reason?.startsWith('in use') && <span class="in-use">in use</span>}
                 {v.reason}
                 {v.remedy?.split('\n').map((line) => <Copy key={line} text={line.trim()} />)}
               </span>

@@ -106,10 +106,12 @@ function History() {
         </p>
       )}
       <div class="columns even">
-        <Power />
+        <div class="column">
+          <Power />
+          {range.seconds >= daysFrom && <ByDay estimated={t?.energy.estimated ?? false} />}
+          <Like joules={t?.energy.value ?? null} grams={t ? sum(t.grams) : null} estimated={t?.energy.estimated ?? false} />
+        </div>
         <Top totals={t} />
-        {range.seconds >= daysFrom && <ByDay estimated={t?.energy.estimated ?? false} />}
-        <Like joules={t?.energy.value ?? null} grams={t ? sum(t.grams) : null} estimated={t?.energy.estimated ?? false} />
       </div>
     </>
   );
@@ -126,7 +128,7 @@ function Tiles({ totals: t }: { totals: Totals | undefined }) {
   const nothing = t !== undefined && t.energy.value === null;
   const noNow = why === 'the range is known only in part' ? null : why;
   return (
-    <div class="tiles">
+    <div class="stats">
       {range.live ? (
         <Tile title="Power now" value={now.value} before={meanBefore} than="the mean before" why={noNow} note={s.now && s.now.components.length > 1 ? s.now.components.map((c) => `${c.component} ${about(watts((c.dynamic ?? 0) + (c.idle ?? 0)), c.qualities.includes('estimated'))}`).join(' · ') : undefined}>
           <Figure value={now.value} format={watts} estimated={now.estimated} low={now.low} high={now.high} exact={(v) => `${v} W`} />
@@ -196,7 +198,7 @@ function Power() {
   });
   const v = power.value;
   const lines = useMemo<Line[]>(() => (v?.lines ?? []).map((l) => ({ name: `${l.component} ${partOf(l.idle)}`, points: l.points, color: componentColors[l.component] ?? '--c8', faint: l.idle })), [v]);
-  const band = useMemo(() => (v?.band ? { name: 'machine, plausibly', ...v.band } : undefined), [v]);
+  const band = useMemo(() => (v?.band ? { name: 'plausibly', ...v.band } : undefined), [v]);
   const select = useCallback((a: number, b: number) => s.setSpan(zoomed(a, b)), [s.route]);
   const shown = v?.range ?? range;
   return (
@@ -383,7 +385,7 @@ function Moment() {
   const rest = now.value === null ? null : now.value - list.reduce((a, o) => a + o.value, 0);
   return (
     <>
-      <div class="tiles">
+      <div class="stats">
         <Tile title="Power now" note={s.now?.components.map((c) => `${c.component} ${watts((c.dynamic ?? 0) + (c.idle ?? 0))}`).join(' · ')}>
           <Figure value={now.value} format={watts} estimated={now.estimated} low={now.low} high={now.high} exact={(v) => `${v} W`} />
         </Tile>
