@@ -312,7 +312,9 @@ export function sensors(lanes: Lane[], zones: Zone[], propagated: Record<string,
     of.forEach((z, k) => give(`zone:${z.sensor}/${z.socket}/${z.zone}`, /\d/.test(z.zone) || !z.socket ? z.zone : `${z.zone} ${z.socket}`, false, i, shares[k]!));
     give('meter', 'Meter not shown', false, i, shares[of.length]!);
   });
-  return [...meters.values()].sort((a, b) => total(b.amounts) - total(a.amounts));
+  // In the order of what they measure, and the larger ones first.
+  const at = (m: Sensor): number => m.amounts.findIndex((a) => a > 0);
+  return [...meters.values()].sort((a, b) => Number(a.estimated) - Number(b.estimated) || at(a) - at(b) || total(b.amounts) - total(a.amounts));
 }
 
 // share gives each sensor its part of the amounts that are shown.

@@ -249,7 +249,7 @@ function Crumbs({ way, part, go }: { way: FlowNode[]; part: string; go: (to: Rec
 
 function Nothing({ unit }: { unit: Quantity }) {
   if (unit === 'co2e') return <Empty>No grams were counted in this range: the agent has to know the grid, by --grid.zone, or the hardware, by --embodied.kg. See the carbon view.</Empty>;
-  if (unit === 'cost') return <Empty>No cost was counted in this range: tell the agent a price, by --price.</Empty>;
+  if (unit === 'cost') return <Empty>No cost was counted in this range: tell the agent a price, by --price.per-kwh.</Empty>;
   return <Empty>No energy was counted in this range. If the agent has just started, the first figures come within a minute; else choose a range in which it ran.</Empty>;
 }
 
@@ -274,7 +274,10 @@ function Notes({ flows, estimated, spanSeconds }: { flows: Flows; estimated: boo
 
 const laneClass = (group: string, idle: boolean): string => `lane lane-${group in laneNames ? group : 'other'}${idle ? ' idle' : ''}`;
 
+const hatch = (group: string): string => `flow-hatch-${group.replace(/\W/g, '')}`;
+
 function Legend({ flows }: { flows: Flows }) {
+  const guessed = flows.lanes.find((l) => l.estimated > 0.005);
   return (
     <ul class="flow-legend" aria-label="Colours">
       {flows.lanes.map((l) => (
@@ -285,10 +288,10 @@ function Legend({ flows }: { flows: Flows }) {
           {laneName(l)}
         </li>
       ))}
-      {flows.lanes.some((l) => l.estimated > 0.005) && (
+      {guessed && (
         <li>
           <svg width="12" height="12" aria-hidden="true">
-            <rect width="12" height="12" rx="2" class={laneClass(flows.lanes.find((l) => l.estimated > 0.005)!.group, false)} fill={`url(#flow-hatch-${flows.lanes.find((l) => l.estimated > 0.005)!.group})`} />
+            <rect width="12" height="12" rx="2" style={{ fill: `url(#${hatch(guessed.group)})` }} />
           </svg>
           estimated
         </li>
@@ -370,10 +373,10 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
         </div>
         <svg width={width} height={picture.height} class={`flow-picture${way ? ' lit' : ''}`} role="group" aria-label="Flow of energy; arrow keys go from node to node, Enter focuses, Escape goes up" onMouseLeave={() => setLit(null)}>
           <defs>
-            {[...new Set(flows.lanes.map((l) => l.group))].map((g) => (
-              <pattern key={g} id={`flow-hatch-${g}`} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-                <rect width="6" height="6" class={laneClass(g, false)} opacity="0.35" />
-                <rect width="2.5" height="6" class={laneClass(g, false)} />
+            {[...new Set([...flows.lanes.map((l) => l.group), 'block'])].map((g) => (
+              <pattern key={g} id={hatch(g)} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+                <rect width="6" height="6" class={g === 'block' ? g : laneClass(g, false)} opacity="0.35" />
+                <rect width="2.5" height="6" class={g === 'block' ? g : laneClass(g, false)} />
               </pattern>
             ))}
           </defs>
@@ -385,7 +388,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
                   key={i}
                   d={r.path}
                   class={`${laneClass(lane.group, lane.idle)}${way && way.has(r.source) && way.has(r.target) ? ' on' : ''}`}
-                  {...(r.hatched ? { style: { fill: `url(#flow-hatch-${lane.group})` } } : {})}
+                  {...(r.hatched ? { style: { fill: `url(#${hatch(lane.group)})` } } : {})}
                   onMouseEnter={() => setLit(r.target.startsWith('lane:') ? r.source : r.target)}
                 />
               );
@@ -415,7 +418,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
                 onKeyDown={(e) => pressed(e, spot)}
               >
                 <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
-                <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.place === 'sensor' && spot.estimated > 0 ? { style: { fill: 'url(#flow-hatch-block)' } } : {})} />
+                <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
                 <text x={spot.x1 + 5} y={middle} dy="0.35em">
                   {cut(name, gap - amount.length * 6.4)}
                   <tspan class="amount" dx="5">
