@@ -29,7 +29,7 @@ COUNT    ?= 6
 GUEST_KERNELS ?= linux-image-cloud-amd64
 
 .DEFAULT_GOAL := all
-.PHONY: ui ui-check release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down grid-tables
+.PHONY: bench-history ui ui-check release image deploy-check all help build run test race fuzz bench bench-impact lint generate e2e e2e-scale guest cross licences check-go promtool prometheus3 cluster-tools cluster-up cluster-down grid-tables
 
 all: lint test ## lint and test (the default)
 
@@ -43,7 +43,7 @@ build: check-go ## the binary, bin/noether: static, nothing but Go needed
 	@$(BUILD) -o bin/noether ./cmd/noether
 	@echo "built bin/noether $(VERSION)"
 
-run: build ## build and start the agent on this machine: http://127.0.0.1:9877/metrics
+run: build ## build and start the agent on this machine, with its page: http://127.0.0.1:9877/
 	@if [ "$$(id -u)" != 0 ]; then \
 	  echo "not root: the processor's energy counters and BPF are closed to this user."; \
 	  echo "  What is lost, and what mends it: bin/noether check"; \
@@ -87,10 +87,24 @@ bench: check-go ## cost of the agent beside a plain reader of /proc; writes docs
 bench-impact: check-go ## cost of impact runs beside the npm package @grnsft/if, if npm is there; writes docs/impact-performance.md
 	$(GO) run ./test/bench/impact $(ARGS)
 
+bench-history: check-go ## cost of a history: a simulated week of 300 pods, then every query of the page; writes docs/performance.md
+	$(GO) run ./test/bench/history $(ARGS)
+
 CLUSTER := $(GO) run ./test/e2e/cluster/cmd/noether-cluster
 
-prometheus3: check-go ## Prometheus 3, out of the same module as the cluster's programs, once
+PROMETHEUS := github.com/prometheus/prometheus
+
+# The second is built in its own module, without the discoveries of clouds: upstream's list is there to be shortened.
+prometheus3: check-go ## Prometheus 3, out of the same module as the cluster's programs, and in the version that the agent has, once
 	@$(CLUSTER) tools prometheus || echo "Prometheus 3 cannot be built here: the test of remote-write 2.0 is skipped"
+	@version=$$($(GO) list -m -f '{{.Version}}' $(PROMETHEUS)); dir=$(CACHE)/prometheus-$$version; [ ! -e $$dir ] || exit 0; \
+	echo "building Prometheus $$version, whose database and engine the agent has, into $$dir, once"; \
+	rm -rf $$dir.new; mkdir -p $$dir.new; $(GO) mod download $(PROMETHEUS); \
+	cp -r --no-preserve=mode "$$($(GO) list -m -f '{{.Dir}}' $(PROMETHEUS))" $$dir.new/source; \
+	echo 'package plugins' >$$dir.new/source/plugins/plugins.go; \
+	(cd $$dir.new/source && CGO_ENABLED=0 GOFLAGS= GOWORK=off nice $(GO) build -mod=readonly -trimpath -ldflags '-s -w' -o .. ./cmd/prometheus) && \
+	rm -r $$dir.new/source && mv $$dir.new $$dir || \
+	echo "it cannot be built here: the test of the history against Prometheus is skipped"
 
 cluster-tools: check-go ## Kubernetes and what its tests need, built once: 10 to 30 minutes, then nothing
 	@$(CLUSTER) tools
