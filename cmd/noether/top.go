@@ -248,7 +248,7 @@ func watchTop(ctx context.Context, p *process, out *os.File, m *tui.Model, news 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.leave()) }()
-	keys, stop, err := s.keys()
+	keys, stop, err := s.keys(ctx)
 	if err != nil {
 		return err
 	}

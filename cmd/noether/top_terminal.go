@@ -105,13 +105,13 @@ func (s *screen) draw(lines []string) error {
 
 // keys sends what is typed until stop is called, which waits for the end. The
 // channel is closed when there is no terminal any more.
-func (s *screen) keys() (keys <-chan tui.Key, stop func(), err error) {
+func (s *screen) keys(ctx context.Context) (keys <-chan tui.Key, stop func(), err error) {
 	wake, end, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	typed := make(chan tui.Key)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer close(typed)
@@ -119,13 +119,13 @@ func (s *screen) keys() (keys <-chan tui.Key, stop func(), err error) {
 		kept := 0
 		for {
 			ready := []unix.PollFd{{Fd: int32(s.in.Fd()), Events: unix.POLLIN}, {Fd: int32(wake.Fd()), Events: unix.POLLIN}}
-			if _, err := unix.Poll(ready, -1); err == unix.EINTR { //nolint:errorlint // a bare errno
+			if _, err := unix.Poll(ready, -1); err == unix.EINTR {
 				continue
 			} else if err != nil || ready[1].Revents != 0 {
 				return
 			}
 			n, err := unix.Read(int(s.in.Fd()), buf[kept:])
-			if err == unix.EINTR { //nolint:errorlint // a bare errno
+			if err == unix.EINTR {
 				continue
 			}
 			if err != nil || n == 0 {

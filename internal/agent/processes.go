@@ -19,6 +19,7 @@ import (
 // A process with the labels of one that has finished continues its counter.
 type series struct {
 	name         *snapshot.ProcessName
+	payer        *account // of the process that was given these labels last
 	total, delta [energy.Components]unit.Energy
 	touched      bool          // delta is not zero
 	processes    int           // alive with these labels
@@ -189,6 +190,7 @@ func (v *view) enter(s *slot, t *workload.TaskUsage) {
 		v.dirty = true
 	}
 	sr.processes++
+	sr.payer = s.account
 	s.series = sr
 }
 
@@ -196,6 +198,7 @@ func (v *view) enter(s *slot, t *workload.TaskUsage) {
 func (v *view) move(s *slot, t *workload.TaskUsage, now time.Duration) {
 	name := s.series.name
 	if name.Comm == comm(t.Comm[:]) && name.ContainerID == s.account.owner.Container.ID {
+		s.series.payer = s.account
 		return
 	}
 	old := s.series

@@ -100,7 +100,7 @@ func (v *view) pages() []snapshot.Process {
 	out := make([]snapshot.Process, 0, len(list)+1)
 	out = append(out, snapshot.Process{Name: v.other.name, Total: v.other.total, Delta: v.other.delta})
 	for _, s := range list {
-		out = append(out, snapshot.Process{Name: s.name, Total: s.total, Delta: s.delta, Ended: s.processes == 0})
+		out = append(out, snapshot.Process{Name: s.name, Owner: s.payer.owner, Total: s.total, Delta: s.delta, Ended: s.processes == 0})
 	}
 	return out
 }

@@ -169,7 +169,9 @@ type ProcessName struct {
 
 // Process is the dynamic energy of one process.
 type Process struct {
-	Name         *ProcessName // immutable, shared between snapshots
+	Name *ProcessName // immutable, shared between snapshots
+	// Owner is who pays for it, immutable; nil where that is not known, as of "other".
+	Owner        *workload.Owner
 	Total, Delta [energy.Components]unit.Energy
 	Ended        bool
 }

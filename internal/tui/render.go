@@ -109,16 +109,16 @@ func wrapped(text string, width int) []string {
 
 // tabs names the views, as many as there is room for around the one in force.
 func (m *Model) tabs(width int) string {
-	var line string
+	var tabs []string
 	for v := range View(Views) {
 		tab := strconv.Itoa(int(v)+1) + " " + v.String()
 		if v == m.set.View {
 			tab = "[" + tab + "]"
 		}
-		line += tab + "  "
+		tabs = append(tabs, tab)
 	}
-	if ansi.StringWidth(line) <= width {
-		return strings.TrimRight(line, " ")
+	if line := strings.Join(tabs, "  "); ansi.StringWidth(line) <= width {
+		return line
 	}
 	return fit(fmt.Sprintf("[%d %s]  1-%d and Tab change the view", m.set.View+1, m.set.View, Views), width)
 }

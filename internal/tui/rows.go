@@ -50,7 +50,7 @@ type row struct {
 	id     ident
 	owner  *workload.Owner       // of an account
 	proc   *snapshot.ProcessName // of a process
-	where  *workload.Owner       // of a process: the container that it runs in
+	where  *workload.Owner       // of a process: what it runs in
 	level  int                   // how deep it is in the tree
 	parent bool                  // something can be listed below it
 	within bool                  // its joules are in a row above
@@ -120,9 +120,9 @@ func (r *row) label() string {
 		switch {
 		case r.id.pid == 0:
 			return "processes not listed by themselves"
-		case flat && r.where != nil && r.where.Kind == workload.PodOwner:
+		case flat && r.where != nil && r.where.Kind == workload.PodOwner && r.where.Container.ID != "":
 			return r.proc.Comm + " in " + podName(&r.where.Pod, true) + "/" + containerName(&r.where.Container)
-		case flat && r.where != nil:
+		case flat && r.where != nil && r.where.Kind == workload.ContainerOwner:
 			return r.proc.Comm + " in " + containerName(&r.where.Container)
 		}
 		return r.proc.Comm
@@ -219,6 +219,18 @@ func identOfProcess(n *snapshot.ProcessName) ident {
 	return ident{kind: ofProcess, pid: n.PID, a: n.Comm, b: n.ContainerID}
 }
 
+// payer returns what a process is listed in.
+func payer(p *snapshot.Process) (id ident, known bool) {
+	switch {
+	case p.Name.ContainerID != "":
+		return ident{kind: ofContainer, a: p.Name.ContainerID}, true
+	case p.Owner != nil:
+		return identOf(p.Owner), true
+	default:
+		return id, false
+	}
+}
+
 func identOfView(v *snapshot.View, k kind) ident {
 	if k == ofNamespace {
 		return ident{kind: k, a: v.Namespace}
@@ -309,6 +321,9 @@ func (t *tally) processes(p Period) (rows []*row) {
 func (t *tally) process(one *snapshot.Process, p Period) *row {
 	r := t.row(identOfProcess(one.Name), &amounts{total: one.Total, delta: one.Delta}, p)
 	r.proc, r.where, r.ended, r.hasCO2e = one.Name, t.containers[one.Name.ContainerID], one.Ended, false
+	if r.where == nil {
+		r.where = one.Owner
+	}
 	return r
 }
 
@@ -330,12 +345,14 @@ func (t *tally) tree(p Period) (rows []*row) {
 	}
 	for _, r := range t.accounts(s.Containers, p) {
 		if r.owner.Kind != workload.PodOwner {
-			r.parent = t.inside[r.id.a] != nil
 			rows = append(rows, r)
 		}
 	}
 	for _, list := range [][]snapshot.Account{s.VMs, s.Sessions, s.Units} {
 		rows = append(rows, t.accounts(list, p)...)
+	}
+	for _, r := range rows {
+		r.parent = r.parent || t.inside[r.id] != nil
 	}
 	system := &row{id: ident{kind: ofSystem}, parent: true}
 	for i := range s.System {
@@ -356,7 +373,7 @@ func (t *tally) below(r *row, p Period) []*row {
 		rest.add(r)
 		for _, i := range t.inPod[r.id.a] {
 			c := t.accounts(t.last.Containers[i:i+1], p)[0]
-			c.parent = t.inside[c.id.a] != nil
+			c.parent = t.inside[c.id] != nil
 			rest.energy -= c.energy
 			rest.joules -= c.joules
 			rest.cpu -= c.cpu
@@ -367,8 +384,8 @@ func (t *tally) below(r *row, p Period) []*row {
 		if rest.energy > 0 && len(list) > 0 {
 			list = append(list, rest)
 		}
-	case ofContainer:
-		for _, i := range t.inside[r.id.a] {
+	case ofContainer, ofVM, ofSession, ofUnit:
+		for _, i := range t.inside[r.id] {
 			list = append(list, t.process(&t.last.Processes[i], p))
 		}
 	default:

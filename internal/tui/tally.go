@@ -26,7 +26,7 @@ type tally struct {
 	// Of the newest snapshot, on demand.
 	indexed    *snapshot.Snapshot
 	inPod      map[string][]int // containers by the UID of their pod
-	inside     map[string][]int // processes by the id of their container
+	inside     map[ident][]int  // processes by what pays for them
 	containers map[string]*workload.Owner
 }
 
@@ -111,7 +111,7 @@ func (t *tally) index() {
 		return
 	}
 	t.indexed = s
-	t.inPod, t.inside, t.containers = map[string][]int{}, map[string][]int{}, map[string]*workload.Owner{}
+	t.inPod, t.inside, t.containers = map[string][]int{}, map[ident][]int{}, map[string]*workload.Owner{}
 	for i := range s.Containers {
 		o := s.Containers[i].Owner
 		t.containers[o.Container.ID] = o
@@ -120,7 +120,7 @@ func (t *tally) index() {
 		}
 	}
 	for i := range s.Processes {
-		if id := s.Processes[i].Name.ContainerID; id != "" {
+		if id, known := payer(&s.Processes[i]); known {
 			t.inside[id] = append(t.inside[id], i)
 		}
 	}
@@ -223,12 +223,13 @@ func (t *tally) of(p Period) whole {
 		c := &w.components[i]
 		top := c.total - t.node[i].energy
 		w.joules += top
-		switch {
-		case p == SinceTop:
+		switch p {
+		case SinceTop:
 			c.energy, c.low, c.high = top, c.lowTotal-t.node[i].low, c.highTotal-t.node[i].high
-		case p == SinceAgent:
+		case SinceAgent:
 			c.energy, c.low, c.high = c.total, c.lowTotal, c.highTotal
 			w.joules += c.total - top
+		default:
 		}
 		if p != LastTick {
 			c.ever(s, energy.Component(i))

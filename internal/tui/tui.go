@@ -356,7 +356,7 @@ func (m *Model) arrange() {
 
 // arrangeBelow sorts siblings and lists those that are seen. It returns
 // whether any of them is.
-func (m *Model) arrangeBelow(list []*row, filter string) (any bool) {
+func (m *Model) arrangeBelow(list []*row, filter string) (some bool) {
 	sortRows(list, m.set.Order, m.set.Reverse)
 	for _, r := range list {
 		if !m.everyone && r.idle() {
@@ -384,9 +384,9 @@ func (m *Model) arrangeBelow(list []*row, filter string) (any bool) {
 			m.rows = m.rows[:here]
 			continue
 		}
-		any = true
+		some = true
 	}
-	return any
+	return some
 }
 
 // sortRows sorts siblings, the largest first or names from A on. System

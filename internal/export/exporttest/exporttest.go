@@ -86,7 +86,7 @@ func Snapshot() *snapshot.Snapshot {
 		},
 	}
 	s.Units[2].Ended, s.Units[2].Total[energy.CPU][energy.Dynamic] = true, 77
-	s.Processes[2].Ended = true
+	s.Processes[2].Ended, s.Processes[2].Owner = true, s.Units[0].Owner
 	s.Pods[1].Extra = []string{"web", `"a" team`}
 	s.Containers[0].Extra = s.Pods[1].Extra
 	s.Namespaces = []snapshot.View{

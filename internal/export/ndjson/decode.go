@@ -493,13 +493,27 @@ func (d *document) system(s *snapshot.Snapshot) {
 	}
 }
 
+// payer returns who pays for a process outside containers.
+func (a *account) payer() *workload.Owner {
+	switch {
+	case a.VM != "":
+		return a.owner(workload.VMOwner)
+	case a.User != "":
+		return a.owner(workload.SessionOwner)
+	case a.Unit != "":
+		return a.owner(workload.UnitOwner)
+	default:
+		return nil
+	}
+}
+
 func (d *document) processes(s *snapshot.Snapshot) {
 	if s.HasProcesses = d.Processes != nil; !s.HasProcesses {
 		return
 	}
 	for i := range *d.Processes {
 		a := &(*d.Processes)[i]
-		p := snapshot.Process{Name: &snapshot.ProcessName{PID: a.PID, Comm: a.Comm, ContainerID: a.ContainerID}, Ended: a.Ended}
+		p := snapshot.Process{Name: &snapshot.ProcessName{PID: a.PID, Comm: a.Comm, ContainerID: a.ContainerID}, Owner: a.payer(), Ended: a.Ended}
 		for j := range a.Energy {
 			if c, known := a.Energy[j].component(); known {
 				p.Total[c], p.Delta[c] = a.Energy[j].Total.energy(), a.Energy[j].Delta.energy()

@@ -436,6 +436,12 @@ func (l *line) processes() {
 		}
 		l.text("comm", p.Name.Comm)
 		l.text("container_id", p.Name.ContainerID)
+		if p.Name.ContainerID == "" && p.Owner != nil {
+			l.text("vm", p.Owner.VM.Name)
+			l.text("hypervisor", p.Owner.VM.Hypervisor)
+			l.text("user", p.Owner.User)
+			l.text("unit", p.Owner.Unit)
+		}
 		l.ended(p.Ended)
 		l.key("energy")
 		l.open('[')
