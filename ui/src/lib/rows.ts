@@ -122,7 +122,7 @@ export function without(a: Sums, b: Sums): Sums {
 // what people find in a title: the labels that are not the name.
 export const where = (kind: Kind, r: { labels: Labels; name: string }): string =>
   kinds[kind].labels
-    .filter((n) => n !== 'pod_uid' && n !== 'container_id')
+    .filter((n) => n !== 'pod_uid' && n !== 'container_id' && n !== 'comm')
     .map((n) => r.labels[n])
     .filter((v) => v && v !== r.name)
     .join(' · ');

@@ -28,7 +28,7 @@ interface Props<R> {
   desc: boolean;
   onSort: (column: string) => void;
   onOpen: (row: R) => void;
-  onVisible?: (rows: R[]) => void; // after the window has moved
+  onVisible?: (rows: R[]) => void; // the rows on the screen, when scrolling has paused
   foot?: Foot[];
 }
 
@@ -50,7 +50,9 @@ export function Table<R>({ label, columns, rows, keyOf, sort, desc, onSort, onOp
     if (!root) return;
     const look = () => {
       const height = root.clientHeight - (head.current?.offsetHeight ?? 0) - (bottom.current?.offsetHeight ?? 0);
-      setView((v) => (v.top === root.scrollTop && v.height === height ? v : { top: root.scrollTop, height }));
+      // Only another row at the top changes what is drawn.
+      const top = Math.floor(root.scrollTop / rowHeight) * rowHeight;
+      setView((v) => (v.top === top && v.height === height ? v : { top, height }));
     };
     look();
     const resized = new ResizeObserver(look);
@@ -68,7 +70,10 @@ export function Table<R>({ label, columns, rows, keyOf, sort, desc, onSort, onOp
   const visible = seen.map(keyOf).join('\u0001');
   const told = useRef(onVisible);
   told.current = onVisible;
-  useEffect(() => told.current?.(seen), [visible]);
+  useEffect(() => {
+    const timer = setTimeout(() => told.current?.(seen), 120);
+    return () => clearTimeout(timer);
+  }, [visible]);
 
   const press = (e: KeyboardEvent) => {
     if (e.target !== box.current || e.ctrlKey || e.metaKey || e.altKey) return;

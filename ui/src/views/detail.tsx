@@ -66,7 +66,6 @@ function Names({ s, kind, labels, children }: { s: Shared; kind: Kind; labels: L
       <p class="owner-kind">
         <a href={href('workloads', { ...common(s.route.params), kind })}>{kind === 'process' ? 'Processes' : kinds[kind].title}</a> › {single[kind]}
       </p>
-      <h1>{kinds[kind].name(labels)}</h1>
       <ul class="labels" aria-label="Labels">
         {kinds[kind].labels
           .filter((n) => labels[n])
@@ -147,7 +146,7 @@ function OwnerDetail({ s, kind, labels }: { s: Shared; kind: Kind; labels: Label
 
   return (
     <>
-      <Panel title={single[kind]} name="detail" class="owner-panel" error={data.error} loading={data.loading} actions={
+      <Panel title={kinds[kind].name(full)} name="detail" class="owner-panel" error={data.error} loading={data.loading} actions={
         <a href={href('compare', { ...common(params), mode: 'periods', kind, ...labels })}>Compare</a>
       }>
         <Names s={s} kind={kind} labels={full}>
@@ -377,7 +376,7 @@ function ProcessDetail({ s, labels }: { s: Shared; labels: Labels }) {
   const step = Math.max(1, Math.min(s.info.interval_seconds, 60));
   return (
     <>
-      <Panel title="Process" name="detail" class="owner-panel" error={polled.error} loading={polled.loading}>
+      <Panel title={kinds.process.name(labels)} name="detail" class="owner-panel" error={polled.error} loading={polled.loading}>
         <Names s={s} kind="process" labels={found?.labels ?? labels} />
         {polled.value !== undefined && !found && (
           <p class="gone" role="status">

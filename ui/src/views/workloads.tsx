@@ -117,7 +117,7 @@ function useSparks(s: Shared, kind: Kind | undefined, rows: Row[]): Map<string, 
         },
         () => undefined, // the table's own queries say what is wrong
       );
-    }, 150);
+    }, 30);
     return () => {
       clearTimeout(timer);
       abort.abort();
@@ -237,7 +237,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
     share: (r) => share(r),
     ...Object.fromEntries(money1.map((c) => [`cost-${c}`, (r: Row) => r.cost.get(c) ?? null])),
   };
-  const sort = params.sort && Object.hasOwn(values, params.sort) ? params.sort : 'energy';
+  const sort = params.sort && Object.hasOwn(values, params.sort) ? params.sort : kind === 'process' && liveProcesses(s) ? 'watts' : 'energy';
   const desc = params.sort && Object.hasOwn(values, params.sort) ? params.desc === '1' : true;
   const found = useMemo(() => search(rows, q), [rows, q]);
   const shown = useMemo(() => sorted(found, values[sort]!, desc), [found, sort, desc, machine?.joules]);
@@ -271,7 +271,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
       ),
     },
     { id: 'watts', title: 'Now', hint: 'Mean power at the end of the range', width: 6.5, cell: (r) => figure(r.watts, watts) },
-    { id: 'energy', title: kind === 'process' && liveProcesses(s) ? 'Since its start' : 'Energy', hint: 'Dynamic and idle energy that it owns', width: 7.5, cell: (r) => figure(r.joules, energy) },
+    { id: 'energy', title: kind === 'process' && liveProcesses(s) ? 'Since its start' : 'Energy', hint: 'Dynamic and idle energy that it owns', width: 8.5, cell: (r) => figure(r.joules, energy) },
     ...(hasGrams ? [{ id: 'co2e', title: 'CO₂e', hint: 'Operational and embodied', width: 6.5, cell: (r: Row) => figure(r.grams, mass) }] : []),
     ...money1.map((c) => ({ id: `cost-${c}`, title: `Cost`, hint: `In ${c}, what was earned at negative prices taken off`, width: 6.5, cell: (r: Row) => figure(r.cost.get(c), (v) => money(v, c)) })),
     { id: 'share', title: 'Share', hint: 'Of the machine’s energy', width: 9, cell: bar },
