@@ -106,7 +106,11 @@ func New(o Options) (*Client, error) {
 		attempts:    cmp.Or(o.Attempts, 4),
 		backoff:     cmp.Or(o.Backoff, 500*time.Millisecond),
 	}
-	c.http, err = config.NewClientFromConfig(o.Credentials.http(), "noether", config.WithUserAgent(cmp.Or(o.UserAgent, "noether")))
+	settings := o.Credentials.http()
+	if tenant := o.Credentials.Tenant; tenant != "" {
+		settings.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{"X-Scope-OrgID": {Values: []string{tenant}}}}
+	}
+	c.http, err = config.NewClientFromConfig(settings, "noether", config.WithUserAgent(cmp.Or(o.UserAgent, "noether")))
 	if err != nil {
 		return nil, fmt.Errorf("prepare to ask Prometheus at %s: %w", base, err)
 	}

@@ -21,7 +21,7 @@ type Credentials struct {
 	CertFile     string
 	KeyFile      string
 	ServerName   string
-	Tenant       string // sent as X-Scope-OrgID, for Mimir and its like
+	Tenant       string // sent to the query API as X-Scope-OrgID, for Mimir and its like
 
 	prefix string // of the variables, for advice
 }
@@ -99,9 +99,6 @@ func (c Credentials) http() config.HTTPClientConfig {
 	}
 	if c.Token != "" || c.TokenFile != "" {
 		h.Authorization = &config.Authorization{Type: "Bearer", Credentials: c.Token, CredentialsFile: c.TokenFile}
-	}
-	if c.Tenant != "" {
-		h.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{"X-Scope-OrgID": {Values: []string{c.Tenant}}}}
 	}
 	return h
 }
