@@ -127,7 +127,7 @@ const plural: Partial<Record<Place, string>> = {
 
 // restName says why a parent has more than its children.
 const restName = (parent: FlowNode): string =>
-  parent.place === 'pod' ? 'Pod itself, ended or not listed' : parent.place === 'all' ? 'Ended before, or not shown' : 'Ended before, or not listed';
+  parent.place === 'pod' ? 'Pod itself, or ended' : parent.place === 'all' ? 'Ended, or not shown' : 'Ended, or not listed';
 
 const idOf = (place: Place, labels: Labels): string => `${place}:${kinds[place as Kind].labels.map((l) => encodeURIComponent(labels[l] ?? '')).join('/')}`;
 

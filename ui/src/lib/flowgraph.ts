@@ -136,7 +136,7 @@ const ribbon = (x0: number, a: number, x1: number, b: number, h: number): string
 
 // place lays a graph out. Columns have room for a label at each node, so the
 // height follows from the fullest.
-export function place(graph: Graph, lanes: Lane[], width: number, room = 170): Picture {
+export function place(graph: Graph, lanes: Lane[], width: number, room = 190): Picture {
   const used = new Map<number, number>();
   for (const s of graph.spots) used.set(s.column, (used.get(s.column) ?? 0) + 1);
   const fullest = Math.max(1, ...used.values());

@@ -7,7 +7,7 @@ import { flat, fromFamilies, parseAnswer, pastOf, zonesOf, type Outlook } from '
 import { useData } from '../lib/data';
 import type { Table } from '../lib/download';
 import { scale, type FlowNode, type Owned } from '../lib/flow';
-import { about, clock, energy, intensity, mass, number, percent } from '../lib/format';
+import { about, clock, energy, intensity, mass, number, percent, share } from '../lib/format';
 import { grid, node, owners, exactly, site } from '../lib/queries';
 import { formatDuration, parseDuration } from '../lib/range';
 import { common, navigate } from '../lib/route';
@@ -86,14 +86,16 @@ export function Carbon() {
   const known = useData(`grid ${scopeKey(s)}/${params.zone ?? ''}/${s.info.source}`, (signal) => loadGrid(s, params.zone ?? '', signal));
   const past = useData(s.info.source === 'none' ? '' : `grid history ${scopeKey(s)}`, (signal) => (s.info.source === 'none' ? Promise.resolve([]) : queryRange(grid.history(s), s.range.start, s.range.end, s.range.step, signal)));
   const g = known.value;
-  const stretches = useMemo(() => (g && past.value ? pastOf(g.zone, past.value, s.range.step) : []), [g, past.value, s.range.step]);
-  const nothing = g !== undefined && !g.outlook && !g.grams && !g.embodied && !g.trouble;
+  // A grid that nobody knows any more may still have been known in the range.
+  const zone = g?.zone || zonesOf(past.value ?? [])[0] || '';
+  const stretches = useMemo(() => (past.value ? pastOf(zone, past.value, s.range.step) : []), [zone, past.value, s.range.step]);
+  const nothing = g !== undefined && !g.outlook && !g.grams && stretches.length === 0 && !past.loading;
   return (
     <>
-      <Now known={known} zone={params.zone ?? ''} stretches={stretches} past={past} go={go} />
+      <Now known={known} zone={zone} stretches={stretches} past={past} go={go} />
       {g?.outlook && <BestTime g={g} params={params} go={go} stretches={stretches} />}
       {g && (g.grams || g.outlook) && s.info.source !== 'none' && <Emitted params={params} go={go} unknown={g.unknown} />}
-      {(nothing || (g && !g.outlook && !g.grams)) && <Configure />}
+      {nothing && <Configure />}
     </>
   );
 }
@@ -134,7 +136,7 @@ function Now({ known, zone, stretches, past, go }: { known: { value: Grid | unde
   const s = useShared();
   const g = known.value;
   const o = g?.outlook;
-  if (g && !o && !g.embodied && !g.grams) return g.trouble ? <Panel title="Carbon intensity" name="intensity"><Empty>The forecast could not be had: {g.trouble}</Empty></Panel> : null;
+  if (g && !o && !g.embodied && stretches.length === 0) return g.trouble ? <Panel title="Carbon intensity" name="intensity"><Empty>The forecast could not be had: {g.trouble}</Empty></Panel> : null;
   const earlier = stretches.length > 0 ? stretches : (o?.past ?? []);
   const ahead = o && s.range.live ? o.forecast.filter((f) => f.to > g!.at) : [];
   const end = ahead.length > 0 ? ahead[ahead.length - 1]!.to : s.range.end;
@@ -151,12 +153,12 @@ function Now({ known, zone, stretches, past, go }: { known: { value: Grid | unde
       name="intensity"
       error={known.error ?? past.error}
       loading={known.loading || past.loading}
-      table={o ? () => ({ columns: ['from', 'to', 'grams_per_kwh', 'estimated', 'forecast'], rows: [...earlier.map((x) => [iso(x.from), iso(x.to), x.intensity, String(x.estimated), 'false']), ...ahead.map((x) => [iso(x.from), iso(x.to), x.intensity, String(x.estimated), 'true'])] }) : undefined}
+      table={earlier.length + ahead.length > 0 ? () => ({ columns: ['from', 'to', 'grams_per_kwh', 'estimated', 'forecast'], rows: [...earlier.map((x) => [iso(x.from), iso(x.to), x.intensity, String(x.estimated), 'false']), ...ahead.map((x) => [iso(x.from), iso(x.to), x.intensity, String(x.estimated), 'true'])] }) : undefined}
       actions={
         g && g.zones.length > 1 ? (
           <label>
             <span class="sr">Grid zone</span>
-            <select value={g.zone || zone} onChange={(e) => go({ zone: e.currentTarget.value })}>
+            <select value={zone} onChange={(e) => go({ zone: e.currentTarget.value })}>
               {g.zones.map((z) => (
                 <option key={z} value={z}>
                   {z}
@@ -171,11 +173,11 @@ function Now({ known, zone, stretches, past, go }: { known: { value: Grid | unde
       <div class="carbon-now">
         <dl class="carbon-tiles">
           <div class="main">
-            <dt>Now{o?.zone ? ` in ${o.zone}` : ''}</dt>
+            <dt>Now{zone ? ` in ${zone}` : ''}</dt>
             <dd class="big">
               <Figure value={o?.now?.intensity} format={intensity} estimated={o?.now?.estimated ?? false} />
             </dd>
-            <dd class="sub">{o ? [`by ${o.provider || 'unknown'}`, o.signal, o.factor, o.now?.estimated ? 'estimated' : '', o.updated ? `fetched ${ageText(g!.at - o.updated)}` : ''].filter(Boolean).join(' · ') : 'nobody knows the grid: set --grid.zone'}</dd>
+            <dd class="sub">{o ? [`by ${o.provider || 'unknown'}`, o.signal, o.factor, o.now?.estimated ? 'estimated' : '', o.updated ? `fetched ${ageText(g!.at - o.updated)}` : ''].filter(Boolean).join(' · ') : zone ? 'not known at present' : 'nobody knows the grid: set --grid.zone'}</dd>
             {o?.now && mean && mean.intensity > 0 && Math.abs(o.now.intensity / mean.intensity - 1) > 0.005 && (
               <dd class="sub">
                 {percent(Math.abs(o.now.intensity / mean.intensity - 1))} {o.now.intensity < mean.intensity ? 'below' : 'above'} the mean of the range
@@ -203,8 +205,8 @@ function Now({ known, zone, stretches, past, go }: { known: { value: Grid | unde
             </div>
           )}
         </dl>
-        {o && (earlier.length > 0 || ahead.length > 0) && (
-          <IntensityChart label={`Carbon intensity in ${o.zone}${mean ? `, mean ${intensity(mean.intensity)}` : ''}${ahead.length ? ', with a forecast' : ''}`} past={earlier} forecast={ahead} start={s.range.start} end={end} now={g!.at} />
+        {g && (earlier.length > 0 || ahead.length > 0) && (
+          <IntensityChart label={`Carbon intensity in ${zone}${mean ? `, mean ${intensity(mean.intensity)}` : ''}${ahead.length ? ', with a forecast' : ''}`} past={earlier} forecast={ahead} start={s.range.start} end={end} now={g.at} />
         )}
       </div>
     </Panel>
@@ -526,7 +528,7 @@ function Emitted({ params, go, unknown }: { params: Record<string, string>; go: 
                     <td class="n">{amount(l.amounts, op)}</td>
                     <td class="n">{amount(l.amounts, em)}</td>
                     <td class="n">{about(mass(l.total / scale.co2e), estimated)}</td>
-                    <td class="n">{all > 0 ? percent(l.total / all) : '–'}</td>
+                    <td class="n">{all > 0 ? share(l.total / all) : '–'}</td>
                     <td class="wide">
                       <Bar share={all > 0 ? l.total / all : null} estimated={estimated} />
                     </td>

@@ -77,7 +77,11 @@ export function IntensityChart({ label, past, forecast, start, end, now, shade, 
   const span = end - start;
   const axis = times(start, end, Math.max(2, Math.floor(width / 110)));
   const day = axis.length > 1 && axis[1]! - axis[0]! >= 86400;
-  const words = (t: number): string => (day ? clock(t, 1e9).slice(5, 10) : clock(t, Math.max(3601, Math.min(span, 86400))));
+  const words = (t: number): string => {
+    // Midnight has its date.
+    const text = clock(t, 86400);
+    return day || (text === '00:00' && span > 43200) ? new Date(t * 1000).toLocaleDateString('en', { day: 'numeric', month: 'short' }) : text;
+  };
   const move = (e: PointerEvent & { currentTarget: Element }) => setAt(start + ((e.clientX - e.currentTarget.getBoundingClientRect().left - left) / (width - left - 8)) * span);
   return (
     <div class="intensity" ref={box}>

@@ -5,9 +5,10 @@ import { useData } from '../lib/data';
 import type { Table } from '../lib/download';
 import { find, fold, only, scale, type FlowNode, type Quantity } from '../lib/flow';
 import { draw, laneName, laneNames, levelOf, neighbour, path, place, rows, type Graph, type Spot } from '../lib/flowgraph';
-import { about, clock, energy, mass, money, percent, watts } from '../lib/format';
+import { about, clock, energy, mass, money, percent, share, watts } from '../lib/format';
 import { kinds, type Kind } from '../lib/owners';
 import { common, href, navigate } from '../lib/route';
+import { detailHref } from '../lib/rows';
 import { Bar } from '../parts/Bar';
 import { Empty, Panel } from '../parts/Panel';
 import { available, loadFlows, type Flows, type Wanted } from './flowdata';
@@ -143,7 +144,7 @@ export function Flow() {
       }
       note={flows && view && <Notes flows={flows} estimated={estimated} spanSeconds={s.range.seconds} />}
     >
-      <Crumbs way={view?.way ?? []} part={part} go={go} />
+      <Crumbs way={view?.way ?? []} part={part} go={go} shared={common(params)} />
       {s.info.source === 'none' && <Empty>A flow is made of history, and there is none here{s.info.reason ? `: ${s.info.reason}` : '.'}</Empty>}
       {flows && flows.lanes.length === 0 && <Nothing unit={unit} />}
       {view && flows && flows.lanes.length > 0 && (view.lost || view.graph.spots.length === 0) && (
@@ -219,7 +220,8 @@ function useMedia(text: string): boolean {
   return is;
 }
 
-function Crumbs({ way, part, go }: { way: FlowNode[]; part: string; go: (to: Record<string, string | undefined>) => void }) {
+function Crumbs({ way, part, go, shared }: { way: FlowNode[]; part: string; go: (to: Record<string, string | undefined>) => void; shared: Record<string, string | undefined> }) {
+  const last = way[way.length - 1];
   if (way.length <= 1 && !part) return null;
   const [group = '', half] = part.split('/');
   return (
@@ -237,6 +239,7 @@ function Crumbs({ way, part, go }: { way: FlowNode[]; part: string; go: (to: Rec
           </li>
         ))}
       </ol>
+      {last?.labels && last.place in kinds && <a href={detailHref(last.place as Kind, last.labels, shared)}>Details</a>}
       {part && (
         <button type="button" class="flow-part" onClick={() => go({ part: undefined })} title="Show all parts again">
           only {laneNames[group] ?? group}
@@ -304,7 +307,7 @@ function Legend({ flows }: { flows: Flows }) {
 function facts(spot: Spot, show: Shown): string[] {
   const rough = spot.estimated > 0.005;
   const out = [about(show.amount(spot.total), rough)];
-  if (show.whole > 0) out.push(`${percent(spot.total / show.whole)} of all`);
+  if (show.whole > 0) out.push(`${share(spot.total / show.whole)} of all`);
   const w = show.watts(spot.total);
   if (w) out.push(`${about(w, rough)} mean`);
   const g = show.grams(spot.id);
@@ -342,7 +345,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
   const shown = lit ?? (held ? roving : null);
   const way = useMemo(() => (shown ? path(graph, shown) : null), [graph, shown]);
   const hot = shown ? picture.spots.find((x) => x.id === shown) : undefined;
-  const gap = picture.spots.length ? (width - 170) / Math.max(1, graph.columns.length - 1) - 20 : 100;
+  const gap = picture.spots.length ? (width - 190) / Math.max(1, graph.columns.length - 1) - 20 : 100;
 
   const keys: Record<string, 'left' | 'right' | 'up' | 'down' | 'home' | 'end'> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down', Home: 'home', End: 'end' };
   const pressed = (e: KeyboardEvent, spot: Spot) => {
@@ -420,7 +423,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
                 <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
                 <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
                 <text x={spot.x1 + 5} y={middle} dy="0.35em">
-                  {cut(name, gap - amount.length * 6.4)}
+                  {cut(name, (spot.column === graph.columns.length - 1 ? width - spot.x1 - 14 : gap) - amount.length * 6.4)}
                   <tspan class="amount" dx="5">
                     {amount}
                   </tspan>
@@ -493,7 +496,7 @@ function List({ view, show, onSelect, onUp, focus }: { view: View; show: Shown; 
                 </td>
                 <td class="wide muted">{[titleOf(spot), describes(spot)].filter(Boolean).join(' ')}</td>
                 <td class="n">{about(show.amount(spot.total), rough)}</td>
-                <td class="n">{show.whole > 0 ? percent(spot.total / show.whole) : '–'}</td>
+                <td class="n">{show.whole > 0 ? share(spot.total / show.whole) : '–'}</td>
                 <td class="wide">
                   <Bar share={show.whole > 0 ? spot.total / show.whole : null} estimated={rough} />
                 </td>
