@@ -238,7 +238,7 @@ func (a *api) enter(ctx context.Context) error {
 	case a.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &fault{canceled, ctx.Err()}
+		return faultOf(ctx.Err(), a.opt.Limits)
 	case <-timer.C:
 		return &fault{unavailable, fmt.Errorf("%d queries are under way already: try again in a moment", a.opt.Limits.Queries)}
 	}
