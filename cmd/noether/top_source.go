@@ -54,6 +54,9 @@ func openTop(ctx context.Context, p *process, cfg *config.Config, o *topOptions,
 	if err != nil {
 		return nil, fmt.Errorf("%w; and no agent answers: %w", err, remoteErr)
 	}
+	if remoteErr == nil {
+		remote.client.CloseIdleConnections()
+	}
 	own.hint = forbidden
 	return own, nil
 }

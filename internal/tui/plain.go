@@ -218,10 +218,7 @@ func (t *tally) lineRow(r *row, w *whole) LineRow {
 	l := LineRow{
 		Kind: r.id.kind.String(), Level: r.level,
 		Watts: wattsOf(r.energy, w.elapsed), Joules: r.joules.Joules(), Ended: r.ended,
-		Quality: w.quality.String(),
-	}
-	if w.quality == energy.Estimated && !r.estimated {
-		l.Quality = energy.Measured.String()
+		Quality: r.quality.String(),
 	}
 	if w.energy > 0 {
 		l.Share = float64(r.energy) / float64(w.energy)

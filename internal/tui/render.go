@@ -341,7 +341,7 @@ func (t *tally) line(l layout, r *row, w *whole, width int, open string) string 
 	if r.ended && r.energy == 0 {
 		watts = "-" // it draws no power, which is not the same as 0 W
 	}
-	line := right(about(watts, r.estimated && r.energy != 0), wattsWidth) + " " + right(percent(r.energy.Joules(), w.energy.Joules()), shareWidth)
+	line := right(about(watts, r.estimated() && r.energy != 0), wattsWidth) + " " + right(percent(r.energy.Joules(), w.energy.Joules()), shareWidth)
 	if l.cpu {
 		text := "-"
 		if r.hasCPU && w.elapsed > 0 {
@@ -351,13 +351,13 @@ func (t *tally) line(l layout, r *row, w *whole, width int, open string) string 
 	}
 	if l.joules {
 		figure, prefix := prefixed(r.joules.Joules())
-		line += " " + right(about(figure+prefix, r.estimated && r.joules != 0), joulesWidth)
+		line += " " + right(about(figure+prefix, r.estimated() && r.joules != 0), joulesWidth)
 	}
 	if l.co2e {
 		text := "-"
 		if r.hasCO2e {
 			site := t.last.Site
-			guessed := r.estimated || site.Grid.Estimated || site.Hardware.Known() && site.Hardware.Estimated
+			guessed := r.estimated() || site.Grid.Estimated || site.Hardware.Known() && site.Hardware.Estimated
 			text = about(digits(r.co2e.Grams()*perHour(w.elapsed)), guessed && r.co2e != 0)
 		}
 		line += " " + right(text, co2eWidth)

@@ -56,15 +56,18 @@ type row struct {
 	within bool                  // its joules are in a row above
 	below  []*row                // what is known to be in it
 
-	energy    unit.Energy   // in the period
-	estimated bool          // some of energy is
-	joules    unit.Energy   // since top or the agent started
-	cpu       time.Duration // in the period
-	hasCPU    bool
-	co2e      unit.Mass // in the period
-	hasCO2e   bool
-	ended     bool
+	energy  unit.Energy    // in the period
+	quality energy.Quality // the worst of energy
+	joules  unit.Energy    // since top or the agent started
+	cpu     time.Duration  // in the period
+	hasCPU  bool
+	co2e    unit.Mass // in the period
+	hasCO2e bool
+	ended   bool
 }
+
+// estimated tells whether some of r's energy is.
+func (r *row) estimated() bool { return r.quality == energy.Estimated }
 
 // idle tells whether r never used anything that there would be to show.
 func (r *row) idle() bool { return r.joules == 0 && r.energy == 0 && r.cpu == 0 }
@@ -75,7 +78,7 @@ func (r *row) add(o *row) {
 	r.joules += o.joules
 	r.cpu += o.cpu
 	r.co2e += o.co2e
-	r.estimated = r.estimated || o.estimated
+	r.quality = max(r.quality, o.quality)
 	r.hasCPU = r.hasCPU || o.hasCPU
 	r.hasCO2e = r.hasCO2e || o.hasCO2e
 }

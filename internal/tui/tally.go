@@ -157,8 +157,8 @@ func (t *tally) row(id ident, a *amounts, p Period) *row {
 	for i := range t.last.Nodes {
 		n := &t.last.Nodes[i]
 		counts := n.Present || p != LastTick
-		if counts && n.Quality == energy.Estimated && of[n.Component] != 0 {
-			r.estimated = true
+		if counts && of[n.Component] != 0 {
+			r.quality = max(r.quality, n.Quality)
 		}
 	}
 	return r
