@@ -116,7 +116,9 @@ func (b *tab) listen(event any) {
 	case *log.EventEntryAdded:
 		fault("%s %s: %s %s", e.Entry.Source, e.Entry.Level, e.Entry.Text, e.Entry.URL)
 	case *network.EventRequestWillBeSent:
-		b.pending[e.RequestID] = e.Request.URL
+		if !strings.HasSuffix(e.Request.URL, "/icon.svg") { // the browser's own wish, whose end is not always told
+			b.pending[e.RequestID] = e.Request.URL
+		}
 		b.asked = append(b.asked, e.Request.URL)
 		if u, err := url.Parse(e.Request.URL); err != nil || !slices.Contains([]string{"blob", "data"}, u.Scheme) && u.Scheme+"://"+u.Host != b.origin {
 			fault("request to another origin: %s", e.Request.URL)
@@ -220,7 +222,11 @@ func (b *tab) prefers(scheme string) {
 // until it stands.
 func (b *tab) visit(hash string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.origin+"/"+hash))
+	b.do(chromedp.Navigate("about:blank"))
+	b.mu.Lock()
+	clear(b.pending) // of what the document before asked, nothing is heard any more
+	b.mu.Unlock()
+	b.do(chromedp.Navigate(b.origin + "/" + hash))
 	b.settle()
 }
 
