@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bandOf, banded, blocks, compare, exact, lag1, meanOf, percents, periods, ratio, sentence, stepFor, student } from './compare';
+import { bandOf, banded, blocks, compare, exact, lag1, meanOf, paired, percents, periods, ratio, sentence, stepFor, student } from './compare';
 
 // mulberry32 and Box-Muller: the same numbers at each run.
 function uniform(seed: number): () => number {
@@ -57,6 +57,29 @@ describe('the interval holds the true difference in about 95 of 100 runs', () =>
     }
     expect(held / runs).toBeGreaterThan(0.9);
     expect(held / runs).toBeLessThan(0.99);
+  });
+
+  it('holds for pairs that share the course of a day, which alone would hide the difference', () => {
+    const u = uniform(17);
+    let absolute = 0;
+    let relative = 0;
+    let alone = 0;
+    const runs = 1000;
+    for (let i = 0; i < runs; i++) {
+      const day = Array.from({ length: 120 }, (_, k) => 5 * Math.sin((2 * Math.PI * k) / 120));
+      const as = noise(u, 120, 0.6, 20, 1).map((x, k) => x + day[k]!);
+      const bs = noise(u, 120, 0.6, 19, 1).map((x, k) => x + day[k]!);
+      const d = paired(as, bs);
+      if (d.absolute && Math.abs(d.absolute.value + 1) <= d.absolute.half) absolute++;
+      if (d.relative && Math.abs(d.relative.value + 0.05) <= d.relative.half) relative++;
+      const verdict = compare(as, bs).verdict;
+      if (verdict === 'none' || verdict === 'few') alone++;
+    }
+    for (const held of [absolute, relative]) {
+      expect(held / runs).toBeGreaterThan(0.9);
+      expect(held / runs).toBeLessThan(0.99);
+    }
+    expect(alone / runs).toBeGreaterThan(0.9);
   });
 
   it('a difference of nothing is told as one in at most 1 of 10 runs', () => {

@@ -117,6 +117,19 @@ export function compare(as: number[], bs: number[]): Difference {
   return { verdict: verdictOf(absolute.value - absolute.half, absolute.value + absolute.half), a: a.value, b: b.value, absolute, relative };
 }
 
+// paired compares samples that belong together two by two: two owners at the
+// same times, or the same times of two days. What both have in common, such as
+// the course of a day, is then in no interval.
+export function paired(as: number[], bs: number[]): Difference {
+  const absolute = meanOf(bs.map((b, i) => b - (as[i] ?? 0)));
+  const few: Difference = { verdict: 'few', a: as.length ? mean(as) : NaN, b: bs.length ? mean(bs) : NaN, absolute: null, relative: null };
+  if (!absolute) return few;
+  const half = (m: Mean): number => student(m.freedom) * Math.sqrt(m.variance);
+  const scale = meanOf(ratio(bs, as));
+  const d = { value: absolute.value, half: half(absolute) };
+  return { verdict: verdictOf(d.value - d.half, d.value + d.half), a: mean(as), b: mean(bs), absolute: d, relative: scale && { value: scale.value - 1, half: half(scale) } };
+}
+
 // ratio makes samples whose mean is the ratio of the means of tops and bottoms
 // and whose spread is that ratio's (delta method), so that compare takes them.
 // It is empty if the bottoms do not add up to more than 0.

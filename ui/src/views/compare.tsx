@@ -2,7 +2,7 @@ import './compare.css';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useShared, type Shared } from '../context';
 import { ApiError, labelValues, query, queryRange } from '../lib/api';
-import { bandOf, banded, compare, percents, periods, ratio, sentence, stepFor, type Band, type Difference, type Period } from '../lib/compare';
+import { bandOf, banded, compare, paired, percents, periods, ratio, sentence, stepFor, type Band, type Difference, type Period } from '../lib/compare';
 import { useData } from '../lib/data';
 import { clock, energy, mass, money, scaled, watts } from '../lib/format';
 import { byComponent } from '../lib/now';
@@ -100,10 +100,21 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
 const values = (points: Point[] | undefined): number[] => (points ?? []).map(([, v]) => v);
 
 // perEvent has samples of joules for each request, out of parts that have both.
-function perEvent(f: Facts): number[] {
+function perEvent(f: Facts): Point[] {
   const rate = new Map(f.per ?? []);
   const both = f.sum.filter(([t]) => rate.has(t));
-  return ratio(values(both), both.map(([t]) => rate.get(t)!));
+  return ratio(values(both), both.map(([t]) => rate.get(t)!)).map((v, i): Point => [both[i]![0], v]);
+}
+
+// shifted moves times of the first side to the grid of the second.
+const shifted = (points: Point[], by: number, step: number): Point[] => points.map(([t, v]): Point => [Math.round((t + by) / step) * step, v]);
+
+// differ compares two lines; by pairs, if by is how much later the second is.
+function differ(a: Point[] | undefined, b: Point[] | undefined, by: number | null, step: number): Difference {
+  if (by === null) return compare(values(a), values(b));
+  const at = new Map(shifted(a ?? [], by, step));
+  const both = (b ?? []).filter(([t]) => at.has(t));
+  return paired(both.map(([t]) => at.get(t)!), values(both));
 }
 
 const nameOf = (who: Who | null): string => (who ? kinds[who.kind].name(who.labels) : 'the machine');
@@ -291,8 +302,11 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
   const [fa, fb] = sides ?? [];
   const result = useMemo(() => {
     if (!fa || !fb) return null;
-    const power = compare(values(fa.sum), values(fb.sum));
-    const each = per ? compare(perEvent(fa), perEvent(fb)) : null;
+    const later = b.range.start - a.range.start;
+    // Two owners at one time, or the same hours of two days, belong together.
+    const pairs = mode === 'owners' || (Math.abs(a.range.seconds - b.range.seconds) < 1 && later > 0 && Math.round(later) % 86400 === 0) ? later : null;
+    const power = differ(fa.sum, fb.sum, pairs, a.range.step);
+    const each = per ? differ(perEvent(fa), perEvent(fb), pairs, a.range.step) : null;
     const d = each ?? power;
     const same = fa.meters.size > 0 && [...fa.meters].every((x) => fb.meters.has(x)) && fa.meters.size === fb.meters.size;
     const seconds = (f: Facts) => f.sum.length * a.range.step;
@@ -305,21 +319,19 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
         .map((component) => ({ component }))
         .sort(byComponent)
         .map(({ component }) => {
-          const dc = compare(values(fa.power.get(component)), values(fb.power.get(component)));
+          const dc = differ(fa.power.get(component), fb.power.get(component), pairs, a.range.step);
           return { name: `${component}`, a: known1(dc.a), b: known1(dc.b), format: watts, d: dc };
         }),
       { name: 'Energy', a: add(fa.joules.values()), b: add(fb.joules.values()), format: energy },
       ...(fa.grams !== null || fb.grams !== null ? [{ name: 'CO₂e', a: fa.grams, b: fb.grams, format: mass }] : []),
       ...[...new Set([...fa.cost.keys(), ...fb.cost.keys()])].map((c) => ({ name: 'Cost', a: fa.cost.get(c) ?? null, b: fb.cost.get(c) ?? null, format: (v: number) => money(v, c) })),
     ];
-    return { d, same, lines, wide: banded(d, fa.band, fb.band), covered: [seconds(fa) / a.range.seconds, seconds(fb) / b.range.seconds] };
+    return { d, same, lines, pairs: pairs !== null, wide: banded(d, fa.band, fb.band), covered: [seconds(fa) / a.range.seconds, seconds(fb) / b.range.seconds] };
   }, [sides]);
   const lines = useMemo<Line[]>(() => {
     if (!fa || !fb) return [];
     const shift = b.range.start - a.range.start;
-    // Times of the first move to the grid of the second, which the chart has.
-    const moved = fa.sum.map(([t, v]): Point => [Math.round((t + shift) / b.range.step) * b.range.step, v]);
-    return [{ name: a.name, points: moved, color: '--c8', dashed: true }, { name: b.name, points: fb.sum, color: '--c1' }];
+    return [{ name: a.name, points: shifted(fa.sum, shift, b.range.step), color: '--c8', dashed: true }, { name: b.name, points: fb.sum, color: '--c1' }];
   }, [sides]);
   const sameLength = Math.abs(a.range.seconds - b.range.seconds) < 1;
   const what = per ? 'energy per request' : sameLength ? 'energy' : 'power';
@@ -388,7 +400,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
                     There are data for {Math.round(Math.min(1, result.covered[0]!) * 100)} % of the first and {Math.round(Math.min(1, result.covered[1]!) * 100)} % of the second: energy, CO₂e and cost are of that only.
                   </li>
                 )}
-                <li>The interval is of chance: it is made of means of blocks of {formatDuration(a.range.step)} parts, and says how far the difference could be off because power goes up and down by itself. It does not know what else changed.</li>
+                <li>The interval is of chance: it is made of means of blocks of {formatDuration(a.range.step)} parts, and says how far the difference could be off because power goes up and down by itself. {result.pairs && `Parts at the same time${mode === 'owners' ? '' : ' of the day'} are compared with each other, so that what both have in common is not in it. `}It does not know what else changed.</li>
                 {estimated &&
                   (result.same ? (
                     <li>
