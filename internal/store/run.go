@@ -48,7 +48,17 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // once opens the history and writes it until ctx is done or something is wrong.
-func (s *Store) once(ctx context.Context) error {
+// The database panics where a file has what it never wrote. That ends the
+// history, which stays locked, and not the program: measuring goes on.
+func (s *Store) once(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &trouble{Failed, fmt.Errorf("use the history: %v", r), "restart the agent; if it stays, move " + s.options.Path + " away", true}
+			s.gate.shut(err)
+			s.fail(ctx, err)
+			<-ctx.Done()
+		}
+	}()
 	n, err := s.start(ctx)
 	if err != nil {
 		return err

@@ -154,9 +154,6 @@ func (s *Store) Queryable() (storage.Queryable, error) {
 	return &s.gate, nil
 }
 
-// Written returns how many samples were written since the agent started.
-func (s *Store) Written() uint64 { return s.samples.Load() }
-
 // Status returns how the history is doing. It looks at each of its files.
 func (s *Store) Status() Status {
 	s.mu.Lock()

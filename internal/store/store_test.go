@@ -530,7 +530,7 @@ func TestRun(t *testing.T) {
 
 // writeUntilKilled is the whole program of a writer: it says which writes are flushed.
 func writeUntilKilled(dir string) {
-	w := newWorld(20)
+	w := newWorld(3)
 	from, _ := time.Parse(time.RFC3339, os.Getenv(writerEnv+"_FROM"))
 	w.wall = from
 	s, err := New(w.options(dir))
@@ -575,7 +575,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 			} else if lines.Text() != "open" {
 				t.Fatal(lines.Text())
 			}
-			if count == 5+37*round%200 {
+			if count == 5+37*round%40 {
 				if err := cmd.Process.Signal(syscall.SIGKILL); err != nil { // in the middle of a later write
 					t.Fatal(err)
 				}
@@ -584,11 +584,11 @@ func TestKilledTwentyTimes(t *testing.T) {
 		_ = cmd.Wait() // it was killed
 		from = from.Add(time.Minute)
 	}
-	w := newWorld(20)
+	w := newWorld(3)
 	n := w.begin(t, dir)
 	defer stop(t, n)
 	series := read(t, n.Store, "noether_pod_joules_total", "component", "cpu", "part", "dynamic")
-	if len(series) != 20 {
+	if len(series) != 3 {
 		t.Fatalf("%d series", len(series))
 	}
 	for name, list := range series {

@@ -80,8 +80,8 @@ func openStore(t *testing.T, dir string) storeRun {
 // offer has a snapshot written.
 func (s storeRun) offer(t *testing.T, snap *snapshot.Snapshot) {
 	t.Helper()
-	before := s.Written()
-	for deadline := time.Now().Add(time.Minute); s.Written() == before; {
+	before := s.Status().Samples
+	for deadline := time.Now().Add(time.Minute); s.Status().Samples == before; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the snapshot of %v is not written: %+v", snap.Time, s.Status())
 		}
