@@ -26,7 +26,7 @@ describe('coverage', () => {
   });
   it('tells why two ranges are not compared', () => {
     const [none, half, whole] = [{ share: 0, first: null }, { share: 0.5, first: 1 }, { share: 1, first: 0 }];
-    expect([comparable(whole, none), comparable(half, whole), comparable(whole, half), comparable(whole, whole)]).toEqual(['no data before', 'the range is known only in part', 'the range before is known only in part', null]);
+    expect([comparable(whole, none), comparable(half, whole), comparable(whole, half), comparable(whole, whole)]).toEqual(['no data before', 'known only in part', 'too little known before', null]);
   });
 });
 

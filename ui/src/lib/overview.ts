@@ -75,8 +75,8 @@ export const enough = 0.9;
 // comparable says why two ranges cannot be compared, or nothing if they can.
 export function comparable(now: Coverage, before: Coverage): string | null {
   if (before.share === 0) return 'no data before';
-  if (now.share < enough) return 'the range is known only in part';
-  if (before.share < enough) return 'the range before is known only in part';
+  if (now.share < enough) return 'known only in part';
+  if (before.share < enough) return 'too little known before';
   return null;
 }
 

@@ -120,7 +120,8 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
         label: l.name,
         stroke: colors[i]!,
         width: l.faint ? 0.75 : 1.25,
-        points: { show: (_u, _s, first, last) => first === last, size: 4 },
+        // One point alone is no line.
+        points: { show: (u, i) => Array.from((u.data[i] ?? []) as ArrayLike<number | null | undefined>).filter((v) => typeof v === 'number').length === 1, size: 5 },
         value: (_u, _v, _s, at) => {
           const row = live.current.values[i];
           // Without a cursor the legend has the newest figures.
@@ -153,7 +154,7 @@ export function Chart({ label, lines, start, end, step, stacked = false, band, f
           scales: { x: { time: true, range: () => [live.current.start, live.current.end] }, y: { range: (_u, min, max) => [Math.min(0, min ?? 0), Math.max(max ?? 1, 1e-9) * 1.05] } },
           axes: [
             { ...axis, size: 30, values: (_u, ticks, _a, _s, incr) => ticks.map((t) => axisTime(t, incr)) },
-            { ...axis, size: 58, values: (_u, ticks) => ticks.map((t) => live.current.format(t)) },
+            { ...axis, size: 66, values: (_u, ticks) => ticks.map((t) => live.current.format(t)) },
           ],
           hooks: {
             setSelect: [

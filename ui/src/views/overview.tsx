@@ -27,7 +27,7 @@ const daysFrom = 3 * 86400;
 const componentColors: Record<string, string> = { cpu: '--c1', memory: '--c2', gpu: '--c3', other: '--c4' };
 const partOf = (idle: boolean): string => (idle ? 'idle' : 'dynamic');
 
-// moment is a range of the scope with another end.
+// within is the scope with another range.
 const within = (s: Shared, range: Range): Shared => ({ ...s, range });
 
 export function Overview() {
@@ -93,14 +93,16 @@ function History() {
   const { range } = s;
   const totals = useData(`totals ${scopeKey(s)}`, (signal) => loadTotals(s, signal));
   const t = totals.value;
-  const partial = t && t.covered.share > 0 && t.covered.share < 0.9;
+  const partial = t && t.energy.value !== null && t.covered.share < 0.9;
   return (
     <>
       {totals.error && <Trouble error={totals.error} />}
       <Tiles totals={t} />
       {partial && (
         <p class="note partial">
-          {t.covered.first !== null && t.covered.first - range.start > range.seconds / 24
+          {t.covered.first === null
+            ? 'Only the newest part of this range is known: its figures are of that.'
+            : t.covered.first !== null && t.covered.first - range.start > range.seconds / 24
             ? `The history of this range begins at ${clock(t.covered.first, 2 * 86400)}: its figures are of the time since then.`
             : `Something is known of ${percent(Math.round(t.covered.share * 100) / 100)} of this range: its figures are of that.`}
         </p>
@@ -117,6 +119,10 @@ function History() {
   );
 }
 
+// eachOf lists the components of now, if there are several.
+const eachOf = (s: Shared): string | undefined =>
+  s.now && s.now.components.length > 1 ? s.now.components.map((c) => `${c.component} ${about(watts((c.dynamic ?? 0) + (c.idle ?? 0)), c.qualities.includes('estimated'))}`).join(' · ') : undefined;
+
 function Tiles({ totals: t }: { totals: Totals | undefined }) {
   const s = useShared();
   const { range } = s;
@@ -126,11 +132,12 @@ function Tiles({ totals: t }: { totals: Totals | undefined }) {
   const mean = t && t.energy.value !== null && t.covered.share > 0.9 ? t.energy.value / range.seconds : null;
   const grams = t ? sum(t.grams) : null;
   const nothing = t !== undefined && t.energy.value === null;
-  const noNow = why === 'the range is known only in part' ? null : why;
+  // The power of now needs nothing of the range to be compared with the mean before it.
+  const noNow = meanBefore === null ? why : null;
   return (
     <div class="stats">
       {range.live ? (
-        <Tile title="Power now" value={now.value} before={meanBefore} than="the mean before" why={noNow} note={s.now && s.now.components.length > 1 ? s.now.components.map((c) => `${c.component} ${about(watts((c.dynamic ?? 0) + (c.idle ?? 0)), c.qualities.includes('estimated'))}`).join(' · ') : undefined}>
+        <Tile title="Power now" value={now.value} before={meanBefore} than="the mean before" why={noNow} note={eachOf(s)}>
           <Figure value={now.value} format={watts} estimated={now.estimated} low={now.low} high={now.high} exact={(v) => `${v} W`} />
         </Tile>
       ) : (
@@ -247,7 +254,9 @@ function Top({ totals }: { totals: Totals | undefined }) {
   const select = useCallback((a: number, b: number) => s.setSpan(zoomed(a, b)), [s.route]);
   const whole = totals?.energy.value ?? null;
   const estimated = totals?.energy.estimated ?? false;
-  const rest = v && whole !== null ? whole - v.list.reduce((a, o) => a + o.value, 0) : null;
+  // Counters of two resolutions differ a little at the edges of a range.
+  const left = v && whole !== null ? whole - v.list.reduce((a, o) => a + o.value, 0) : null;
+  const rest = left !== null && whole !== null && left < whole * 5e-4 && left > -whole * 5e-3 ? 0 : left;
   const share = (joules: number): number | null => (whole ? joules / whole : null);
   const shown = v?.range ?? range;
   return (
@@ -314,10 +323,10 @@ function Top({ totals }: { totals: Totals | undefined }) {
                     <td class="who">everything else</td>
                     <td class="kind" />
                     <td class="n">
-                      <Figure value={Math.abs(rest) < whole * 5e-4 ? 0 : rest} format={energy} estimated={estimated} exact={(j) => `${j} J`} />
+                      <Figure value={rest} format={energy} estimated={estimated} exact={(j) => `${j} J`} />
                     </td>
                     <td class="n">
-                      <Figure value={share(Math.abs(rest) < whole * 5e-4 ? 0 : rest)} format={shareText} />
+                      <Figure value={share(rest)} format={shareText} />
                     </td>
                     <td class="bar-cell">
                       <Bar share={share(rest)} estimated={estimated} color="var(--idle)" />
@@ -386,7 +395,7 @@ function Moment() {
   return (
     <>
       <div class="stats">
-        <Tile title="Power now" note={s.now?.components.map((c) => `${c.component} ${watts((c.dynamic ?? 0) + (c.idle ?? 0))}`).join(' · ')}>
+        <Tile title="Power now" note={eachOf(s)}>
           <Figure value={now.value} format={watts} estimated={now.estimated} low={now.low} high={now.high} exact={(v) => `${v} W`} />
         </Tile>
       </div>
