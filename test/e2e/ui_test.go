@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,8 @@ func ask(t *testing.T, method, address string, form url.Values) (int, http.Heade
 	return resp.StatusCode, resp.Header, a
 }
 
+func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
+
 // TestUIOverPrometheus is the page's server over a real Prometheus with a
 // password and a path: its answers are that server's own.
 func TestUIOverPrometheus(t *testing.T) {
@@ -85,7 +88,7 @@ func TestUIOverPrometheus(t *testing.T) {
 	page := startUI(t, []string{"PROMETHEUS_USERNAME=ada", "PROMETHEUS_PASSWORD_FILE=" + secret}, prometheus.url, "--step", "30s", "--web.external-url", "https://example.org/energy/")
 
 	start, end := now.Add(-30*time.Minute), now.Add(-2*time.Minute)
-	span := url.Values{"query": {`sum by (component) (rate(noether_node_joules_total[2m]))`}, "start": {fmt.Sprint(start.Unix())}, "end": {fmt.Sprint(end.Unix())}, "step": {"60"}}
+	span := url.Values{"query": {`sum by (component) (rate(noether_node_joules_total[2m]))`}, "start": {seconds(start)}, "end": {seconds(end)}, "step": {"60"}}
 	for _, q := range []struct {
 		method, path string
 		form         url.Values
@@ -93,9 +96,9 @@ func TestUIOverPrometheus(t *testing.T) {
 	}{
 		{"POST", "/api/v1/query_range", span, `"5"]`}, // 150 J in 30 s
 		{"GET", "/api/v1/query_range", span, `"5"]`},
-		{"GET", "/energy/api/v1/query", url.Values{"query": {"sum(noether_node_joules_total)"}, "time": {fmt.Sprint(end.Unix())}}, `"resultType":"vector"`},
+		{"GET", "/energy/api/v1/query", url.Values{"query": {"sum(noether_node_joules_total)"}, "time": {seconds(end)}}, `"resultType":"vector"`},
 		{"GET", "/api/v1/label/component/values", url.Values{"match[]": {"noether_node_joules_total"}}, `["cpu","memory"]`},
-		{"POST", "/api/v1/series", url.Values{"match[]": {`{component="cpu"}`}, "start": {fmt.Sprint(start.Unix())}}, `"node":"n1"`},
+		{"POST", "/api/v1/series", url.Values{"match[]": {`{component="cpu"}`}, "start": {seconds(start)}}, `"node":"n1"`},
 		{"GET", "/api/v1/labels", nil, `"component"`},
 		{"GET", "/api/v1/status/buildinfo", nil, `"version"`},
 	} {
@@ -189,7 +192,8 @@ func TestAgentIsItsOwnDataSource(t *testing.T) {
 		!slices.ContainsFunc(check.Sensors, func(s struct {
 			Name   string
 			Chosen bool
-		}) bool {
+		},
+		) bool {
 			return s.Name == "model" && s.Chosen
 		}) {
 		t.Errorf("check: %s", body)
