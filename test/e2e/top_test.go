@@ -362,7 +362,7 @@ func TestTopForScripts(t *testing.T) {
 			Low   float64 `json:"watts_low"`
 			High  float64 `json:"watts_high"`
 		}
-		Rows    []struct {
+		Rows []struct {
 			Comm  string
 			PID   int
 			Watts float64
