@@ -257,7 +257,7 @@ export function App() {
         </div>
       </header>
       <div class="banners" aria-live="polite">
-        {server.away && <p class="banner bad">Nothing answers at this address since a moment: what is shown is older. The page tries again by itself.</p>}
+        {server.away && <p class="banner bad">Nothing answers at this address any more: what is shown is older. The page tries again by itself.</p>}
         {info.source === 'none' && <p class="banner warn">There is no history here{info.reason ? `: ${info.reason.replace(/[.\s]*$/, '')}` : ''}. What is shown is of now.</p>}
         {skewed && <p class="banner warn">The clocks of this computer and of the server differ by {formatDuration(Math.abs(server.skew))}. Times shown are the server's.</p>}
         {server.first !== undefined && info.version !== server.first && (

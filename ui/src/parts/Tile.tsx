@@ -17,7 +17,7 @@ export function Tile({ title, children, value, before, than = 'the range before'
   const against = !why && typeof value === 'number' && typeof before === 'number' ? change(value, before) : null;
   return (
     <div class="stat" role="group" aria-label={title} data-tile={title}>
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       <p class="stat-figure">{children}</p>
       {against ? (
         <p class={`stat-change ${against.arrow === '▲' ? 'more' : against.arrow === '▼' ? 'less' : ''}`}>

@@ -102,7 +102,7 @@ function History() {
         <p class="note partial">
           {t.covered.first === null
             ? 'Only the newest part of this range is known: its figures are of that.'
-            : t.covered.first !== null && t.covered.first - range.start > range.seconds / 24
+            : t.covered.first - range.start > range.seconds / 24
             ? `The history of this range begins at ${clock(t.covered.first, 2 * 86400)}: its figures are of the time since then.`
             : `Something is known of ${percent(Math.round(t.covered.share * 100) / 100)} of this range: its figures are of that.`}
         </p>
