@@ -420,7 +420,7 @@ async function loadEmission(s: Shared, signal: AbortSignal): Promise<Emission> {
   const { start, end, step } = s.range;
   const [flows, all] = await Promise.all([loadFlows(s, 'co2e', { pods: false, containers: false, namespace: '' }, signal), queryRange(node.gramsHistory(s), start, end, step, signal)]);
   const leaves = leavesOf(flows.tree.root);
-  const largest = leaves.filter((l) => l.labels && l.place !== 'rest').slice(0, shownLines);
+  const largest = leaves.filter((l) => l.labels && l.total >= 0.001 * flows.tree.root.total).slice(0, shownLines);
   const histories = await Promise.all(largest.map((l) => queryRange(owners.gramsHistory(s, l.place as Owned, [], ...exactly(l.place as Owned, l.labels ?? {})), start, end, step, signal)));
   const whole = new Map<number, number>();
   for (const x of all) for (const [t, v] of x.points) whole.set(t, (whole.get(t) ?? 0) + v);
@@ -431,8 +431,12 @@ async function loadEmission(s: Shared, signal: AbortSignal): Promise<Emission> {
     for (const [t, v] of at) if (left.has(t)) left.set(t, Math.max(0, left.get(t)! - v));
     return { name: l.place === 'workload' ? `${l.labels?.namespace ?? ''}/${l.name}` : l.name, points: [...at].sort((a, b) => a[0] - b[0]) };
   });
-  const rest: Point[] = [...left].sort((a, b) => a[0] - b[0]);
-  if (rest.some(([t, v]) => v > 0.002 * (whole.get(t) ?? 0))) byOwner.push({ name: 'others', points: rest, color: '--idle' });
+  // The queries are not of one moment: at the end of a live range one may lack
+  // the newest point that another has.
+  const edge = Math.min(...byOwner.map((l) => l.points[l.points.length - 1]?.[0] ?? 0).filter((t) => t >= end - 3 * step));
+  const rest: Point[] = [...left].filter(([t]) => t <= edge).sort((a, b) => a[0] - b[0]);
+  const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
+  if (sum(left.values()) > 0.002 * sum(whole.values())) byOwner.push({ name: 'others', points: rest, color: '--idle' });
   const phases: [string, string, string][] = [['operational', 'operational: electricity', '--c3'], ['embodied', 'embodied: hardware', '--c4']];
   const byPhase = phases.flatMap(([phase, name, color]) => all.filter((x) => x.labels.phase === phase).map<Line>((x) => ({ name, points: x.points, color })));
   return { flows, leaves, byOwner, byPhase };

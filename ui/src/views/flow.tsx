@@ -316,8 +316,8 @@ function facts(spot: Spot, show: Shown): string[] {
   return out;
 }
 
-const doing = (spot: Spot): string =>
-  spot.place === 'others' ? 'open' : spot.place === 'lane' ? 'only this part' : spot.place === 'sensor' ? (spot.lane >= 0 ? 'only what it measures' : '') : spot.place === 'rest' ? '' : 'focus';
+const doing = (spot: Spot, focus: string): string =>
+  spot.id === focus ? '' : spot.place === 'others' ? 'open' : spot.place === 'lane' ? 'only this part' : spot.place === 'sensor' ? (spot.lane >= 0 ? 'only what it measures' : '') : spot.place === 'rest' ? '' : 'focus';
 
 const cut = (text: string, width: number): string => {
   const n = Math.max(4, Math.floor(width / 6.7));
@@ -331,6 +331,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
   const [held, setHeld] = useState(false); // the keyboard is in the picture
   const [at, setAt] = useState(''); // where the keyboard is
   const { graph } = view;
+  const focus = view.way[view.way.length - 1]!.id;
   useEffect(() => {
     const root = box.current;
     if (!root) return;
@@ -409,8 +410,8 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
                 data-spot={i}
                 role="button"
                 tabIndex={spot.id === roving ? 0 : -1}
-                aria-label={words + (doing(spot) ? `; Enter: ${doing(spot)}` : '')}
-                class={`spot spot-${spot.place}${way?.has(spot.id) ? ' on' : ''}${doing(spot) ? ' can' : ''}`}
+                aria-label={words + (doing(spot, focus) ? `; Enter: ${doing(spot, focus)}` : '')}
+                class={`spot spot-${spot.place}${way?.has(spot.id) ? ' on' : ''}${doing(spot, focus) ? ' can' : ''}`}
                 onMouseEnter={() => setLit(spot.id)}
                 onFocus={() => {
                   setAt(spot.id);
@@ -437,7 +438,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
             <strong>{label(hot)}</strong>
             <span>{[titleOf(hot), describes(hot)].filter(Boolean).join(' · ')}</span>
             <span class="facts">{facts(hot, show).join(' · ')}</span>
-            {doing(hot) && <span class="do">Click or Enter: {doing(hot)}</span>}
+            {doing(hot, focus) && <span class="do">Click or Enter: {doing(hot, focus)}</span>}
           </div>
         )}
       </div>
@@ -485,7 +486,7 @@ function List({ view, show, onSelect, onUp, focus }: { view: View; show: Shown; 
               <tr key={spot.id} class={`${begins && i > 0 ? 'begins ' : ''}row-${spot.place}`}>
                 <td>
                   <span class={`flow-indent flow-indent-${Math.min(depth, 4)}`}>
-                    {doing(spot) && spot.id !== focus ? (
+                    {doing(spot, focus) ? (
                       <button type="button" class="flow-name" onClick={() => onSelect(spot)}>
                         {label(spot)}
                       </button>
