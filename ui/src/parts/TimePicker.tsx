@@ -67,8 +67,11 @@ export function TimePicker({ span, range, now, refresh, oldest, onSpan, onRefres
           now
         </button>
       )}
-      <button type="button" class="time-refresh" title={range.live ? 'Refresh ( r )' : 'Refresh ( r ); a range in the past does not move on by itself'} onClick={onAgain} aria-label="Refresh now">
-        ↻<span class="wide"> {range.live ? formatRefresh(refresh) : 'off'}</span>
+      <button type="button" class="time-refresh" title={range.live ? 'Refresh ( r )' : 'Refresh ( r ); a range in the past does not move on by itself'} onClick={onAgain}>
+        <span class="sr">Refresh now</span>
+        <span aria-hidden="true">
+          ↻<span class="wide"> {range.live ? formatRefresh(refresh) : 'off'}</span>
+        </span>
       </button>
       {open && (
         <div

@@ -361,7 +361,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
             <>
               <p class={`verdict ${result.d.verdict}`} role="status">{sentence(result.d, words)}</p>
               {result.d.verdict === 'few' && <p class="note">Each side needs about 20 parts of {formatDuration(a.range.step)} that do not just hang together: take longer periods{per ? ', and a divisor that has data in both' : ''}.</p>}
-              <div class="scroll">
+              <div class="scroll" tabIndex={0} role="group" aria-label="Table, which may be wider than the screen">
                 <table class="compare-table">
                   <thead>
                     <tr>

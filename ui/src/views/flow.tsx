@@ -69,8 +69,9 @@ export function Flow() {
   const want: Wanted = { pods: level >= 3 || kind === 'pods', containers: level >= 4, namespace: level > depth + 1 ? namespace : '' };
   // Figures of a long range do not move in seconds.
   const key = `${s.node}/${s.range.seconds}/${Math.floor(s.range.end / s.range.step)}/${s.round}/${s.info.source}`;
-  const has = useData(`has ${key}`, (signal) => available(s, signal));
-  const data = useData(`flow ${key} ${unit} ${JSON.stringify(want)}`, (signal) => loadFlows(s, unit, want, signal));
+  const none = s.info.source === 'none';
+  const has = useData(none ? '' : `has ${key}`, async (signal) => (none ? undefined : available(s, signal)));
+  const data = useData(none ? '' : `flow ${key} ${unit} ${JSON.stringify(want)}`, async (signal) => (none ? undefined : loadFlows(s, unit, want, signal)));
   const grams = useData(has.value?.co2e && unit === 'energy' ? `grams ${key} ${JSON.stringify(want)}` : '', async (signal) => (has.value?.co2e && unit === 'energy' ? loadFlows(s, 'co2e', want, signal) : undefined));
 
   const flows = data.value?.quantity === unit ? data.value : undefined;
@@ -423,7 +424,7 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
               >
                 <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
                 <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
-                <text x={spot.x1 + 5} y={middle} dy="0.35em">
+                <text aria-hidden="true" x={spot.x1 + 5} y={middle} dy="0.35em">
                   {cut(name, (spot.column === graph.columns.length - 1 ? width - spot.x1 - 14 : gap) - amount.length * 6.4)}
                   <tspan class="amount" dx="5">
                     {amount}

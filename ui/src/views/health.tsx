@@ -190,7 +190,7 @@ function SensorsFar() {
     >
       {v && v.sensors.length === 0 && <Empty>No agent said anything of its sensors at the end of this range. Is noether scraped by this Prometheus?</Empty>}
       {v && v.sensors.length > 0 && (
-        <div class="scroll">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Table, which may be wider than the screen">
           <table>
             <thead>
               <tr>
@@ -272,7 +272,7 @@ const ofCore = (cores: number): string => percent(cores);
 function Terms({ whole, terms, difference, balanced }: { whole: number; terms: { name: string; joules: number }[]; difference: number; balanced: boolean }) {
   const exact = (j: number): string => `${j.toFixed(6)} J`;
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="Table, which may be wider than the screen">
       <table class="equation">
         <tbody>
           <tr>

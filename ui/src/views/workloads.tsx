@@ -225,7 +225,11 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
   const listed = data.value;
   const rows = listed?.rows ?? [];
   const [q, setQ] = useState(params.q ?? '');
-  useEffect(() => setQ(params.q ?? ''), [params.q]);
+  const box = useRef<HTMLInputElement>(null);
+  // While somebody types, the address follows the box and not the other way.
+  useEffect(() => {
+    if (document.activeElement !== box.current) setQ(params.q ?? '');
+  }, [params.q]);
   const money1 = useMemo(() => currencies(rows), [rows]);
   const machine = listed?.machine;
   const share = (r: Sums): number | null => (machine?.joules && r.joules !== null ? r.joules / machine.joules : null);
@@ -293,6 +297,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
     <Panel title={kind === 'process' ? 'Processes' : kinds[kind].title} name="workloads" class="bare" error={data.error} loading={data.loading} table={listed && table} note={note} actions={
       <input
         type="search"
+        ref={box}
         class="find"
         aria-label={`Search ${plural[kind]} by any label`}
         placeholder="Search any label"
