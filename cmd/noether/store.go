@@ -96,6 +96,7 @@ func (h *history) api(about export.About, log *slog.Logger, clock agent.Clock) h
 	return promapi.New(promapi.Options{
 		Queryable: func() (storage.Queryable, error) { return h.store.Queryable() },
 		Families:  export.NewTable(about).Families(),
+		Copy:      store.CopyName,
 		About:     about,
 		Now:       clock.Wall,
 		Log:       log,

@@ -28,13 +28,22 @@ func keepOf(f *export.Family) keep {
 			return never // what an owner draws is the rate of its counter
 		}
 		return always
-	case of != "node" && of != "namespace" && of != "workload" && of != "pod":
-		return always
+	case !slices.Contains([]string{"node", "namespace", "workload", "pod", "container", "vm", "unit", "session", "system", "zone"}, of):
+		return always // about the agent
 	case strings.HasSuffix(f.Name, "_cpu_seconds_total"):
 		return always
 	default:
 		return copied
 	}
+}
+
+// CopyName returns the name of the five-minute copy of a family, "" for those
+// that have none.
+func CopyName(f *export.Family) string {
+	if keepOf(f) != copied {
+		return ""
+	}
+	return CopyPrefix + strings.TrimPrefix(f.Name, "noether_")
 }
 
 // subject returns the word after noether_.

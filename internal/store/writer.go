@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -70,14 +69,11 @@ func newWriter(db appendable, about export.About) *writer {
 	for i := range w.table.Families() {
 		f := &w.table.Families()[i]
 		w.families = append(w.families, family{
-			keep: keepOf(f), copy: copyName(f.Name), quantum: quantumOf(f),
+			keep: keepOf(f), copy: CopyName(f), quantum: quantumOf(f),
 		})
 	}
 	return w
 }
-
-// copyName returns the name of the five-minute copy of a family.
-func copyName(name string) string { return CopyPrefix + strings.TrimPrefix(name, "noether_") }
 
 // write adds the samples of s at a time in milliseconds, which is after all before.
 func (w *writer) write(ctx context.Context, s *snapshot.Snapshot, at int64) error {

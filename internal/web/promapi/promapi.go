@@ -74,7 +74,7 @@ type Options struct {
 	Families []export.Family
 	// Copy returns the name under which the store keeps a thinner copy of a
 	// family, or "" if it keeps none; nil means no copies.
-	Copy  func(family string) string
+	Copy  func(*export.Family) string
 	About export.About
 	// Now tells the time of queries that name none.
 	Now    func() time.Time

@@ -107,8 +107,8 @@ func with(t testing.TB, queryable func() (storage.Queryable, error), limits Limi
 			{Name: "noether_node_watts", Help: "Mean power.", Type: export.Gauge, Unit: "watts"},
 			{Name: "noether_node_joules_total", Help: "Energy.", Type: export.Counter, Unit: "joules"},
 		},
-		Copy: func(name string) string {
-			if rest, ok := strings.CutPrefix(name, "noether_"); ok && strings.HasSuffix(name, "_total") {
+		Copy: func(f *export.Family) string {
+			if rest, ok := strings.CutPrefix(f.Name, "noether_"); ok && strings.HasSuffix(f.Name, "_total") {
 				return "noether:5m:" + rest
 			}
 			return ""

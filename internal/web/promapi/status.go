@@ -20,7 +20,7 @@ const engineVersion = "3.5.1"
 type metadata struct{ name, kind, help, unit string }
 
 // metadataOf returns the metadata of families and their copies, by name.
-func metadataOf(families []export.Family, copyOf func(string) string) []metadata {
+func metadataOf(families []export.Family, copyOf func(*export.Family) string) []metadata {
 	list := make([]metadata, 0, 2*len(families))
 	for i := range families {
 		f := &families[i]
@@ -29,7 +29,7 @@ func metadataOf(families []export.Family, copyOf func(string) string) []metadata
 		if copyOf == nil {
 			continue
 		}
-		if m.name = copyOf(f.Name); m.name != "" {
+		if m.name = copyOf(f); m.name != "" {
 			m.help += " (The copy for long times, with fewer samples.)"
 			list = append(list, m)
 		}

@@ -150,7 +150,7 @@ func write(ctx context.Context, o *options, stderr io.Writer) (out outcome, err 
 			if st := s.Status(); st.State != store.Ready {
 				return out, errors.Join(fmt.Errorf("write the week: the store is %s: %s", st.State, st.Reason), end())
 			}
-			time.Sleep(200 * time.Microsecond)
+			time.Sleep(time.Millisecond) // Status looks at files
 		}
 		out.slowest = max(out.slowest, time.Since(began))
 		if i%64 == 0 {

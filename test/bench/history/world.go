@@ -16,8 +16,10 @@ import (
 const (
 	namespaces = 12
 	units      = 40
-	// A pod in renewed is replaced by another of its workload each hour.
+	// So many pods are replaced by others of their workloads each hour, never the first ones:
+	// the page's queries of single pods name those.
 	renewed = 25
+	first   = 30
 )
 
 // world is a Kubernetes node: pods of two containers that use energy in
@@ -92,8 +94,9 @@ func (w *world) tick(d time.Duration) *snapshot.Snapshot {
 	if s.Time.Sub(w.since) >= time.Hour {
 		w.since = s.Time
 		for range renewed {
-			i := w.r.IntN(len(w.pods))
-			w.pods[i] = w.birth(w.pods[i].workload)
+			if i := first + w.r.IntN(max(1, len(w.pods)-first)); i < len(w.pods) {
+				w.pods[i] = w.birth(w.pods[i].workload)
+			}
 		}
 	}
 	s.Pods, s.Containers = make([]snapshot.Account, 0, len(w.pods)), make([]snapshot.Account, 0, 2*len(w.pods))

@@ -23,11 +23,11 @@ export const kinds: Record<Kind, KindInfo> = {
   namespace: { title: 'Namespaces', family: 'namespace', labels: ['namespace'], copied: true, co2e: true, cost: true, name: (l) => or(l.namespace) },
   workload: { title: 'Workloads', family: 'workload', labels: ['namespace', 'workload_kind', 'workload'], copied: true, co2e: true, cost: true, name: (l) => or(l.workload) },
   pod: { title: 'Pods', family: 'pod', labels: ['namespace', 'pod', 'pod_uid', 'workload_kind', 'workload'], copied: true, co2e: true, cost: true, name: (l) => or(l.pod, l.pod_uid) },
-  container: { title: 'Containers', family: 'container', labels: ['namespace', 'pod', 'pod_uid', 'container', 'container_id', 'runtime'], copied: false, co2e: true, cost: false, name: (l) => or(l.container, short(l.container_id)) },
-  vm: { title: 'Virtual machines', family: 'vm', labels: ['vm', 'hypervisor'], copied: false, co2e: true, cost: false, name: (l) => or(l.vm) },
-  unit: { title: 'System units', family: 'unit', labels: ['unit'], copied: false, co2e: true, cost: false, name: (l) => or(l.unit) },
-  session: { title: 'User sessions', family: 'session', labels: ['user'], copied: false, co2e: true, cost: false, name: (l) => or(l.user) },
-  system: { title: 'System', family: 'system', labels: ['account'], copied: false, co2e: true, cost: false, name: (l) => or(l.account) },
+  container: { title: 'Containers', family: 'container', labels: ['namespace', 'pod', 'pod_uid', 'container', 'container_id', 'runtime'], copied: true, co2e: true, cost: false, name: (l) => or(l.container, short(l.container_id)) },
+  vm: { title: 'Virtual machines', family: 'vm', labels: ['vm', 'hypervisor'], copied: true, co2e: true, cost: false, name: (l) => or(l.vm) },
+  unit: { title: 'System units', family: 'unit', labels: ['unit'], copied: true, co2e: true, cost: false, name: (l) => or(l.unit) },
+  session: { title: 'User sessions', family: 'session', labels: ['user'], copied: true, co2e: true, cost: false, name: (l) => or(l.user) },
+  system: { title: 'System', family: 'system', labels: ['account'], copied: true, co2e: true, cost: false, name: (l) => or(l.account) },
   process: { title: 'Processes', family: 'process', labels: ['pid', 'comm', 'container_id'], copied: false, co2e: false, cost: false, name: (l) => or(l.comm) },
 };
 

@@ -145,7 +145,7 @@ export const nodes = 'group by (node) (noether_node_info)';
 
 // Raw meters, which overlap.
 export const zones = {
-  joules: (s: Scope): string => `sum by (zone, socket, sensor) (increase(noether_zone_joules_total${selector(s)}[${duration(s.range.seconds)}]))`,
+  joules: (s: Scope): string => `sum by (zone, socket, sensor) (increase(${metric(s, 'zone_joules_total', true)}${selector(s)}[${duration(s.range.seconds)}]))`,
 };
 
 // What grams are made of besides the intensity of the grid.
