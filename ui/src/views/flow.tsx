@@ -408,22 +408,26 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
             return (
               <g
                 key={spot.id}
-                data-spot={i}
-                role="button"
-                tabIndex={spot.id === roving ? 0 : -1}
-                aria-label={words + (doing(spot, focus) ? `; Enter: ${doing(spot, focus)}` : '')}
                 class={`spot spot-${spot.place}${way?.has(spot.id) ? ' on' : ''}${doing(spot, focus) ? ' can' : ''}`}
                 onMouseEnter={() => setLit(spot.id)}
-                onFocus={() => {
-                  setAt(spot.id);
-                  setHeld(true);
-                }}
-                onBlur={() => setHeld(false)}
                 onClick={() => onSelect(spot)}
-                onKeyDown={(e) => pressed(e, spot)}
               >
-                <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
-                <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
+                <g
+                  data-spot={i}
+                  role="button"
+                  tabIndex={spot.id === roving ? 0 : -1}
+                  aria-label={words + (doing(spot, focus) ? `; Enter: ${doing(spot, focus)}` : '')}
+                  class="spot-button"
+                  onFocus={() => {
+                    setAt(spot.id);
+                    setHeld(true);
+                  }}
+                  onBlur={() => setHeld(false)}
+                  onKeyDown={(e) => pressed(e, spot)}
+                >
+                  <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
+                  <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
+                </g>
                 <text aria-hidden="true" x={spot.x1 + 5} y={middle} dy="0.35em">
                   {cut(name, (spot.column === graph.columns.length - 1 ? width - spot.x1 - 14 : gap) - amount.length * 6.4)}
                   <tspan class="amount" dx="5">
