@@ -62,6 +62,15 @@ promtool:
 	fi
 	@[ "$$(id -u)" = 0 ] || echo "not root: tests of BPF, real cgroups and real sensors are skipped, each with its reason (go test -v shows it)"
 
+chromium:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing the Debian package chromium, in which the tests open the page"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "not installed: chromium; the tests of the page are skipped, each with its reason (as root: apt-get install chromium)"; \
+	fi
+
 test: check-go promtool ## vet, and the unit tests in random order; with the race detector where gcc is there
 	$(GO) vet ./...
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v gcc >/dev/null; then race=-race; \
@@ -116,8 +125,9 @@ cluster-down: check-go ## the end of it; it leaves nothing
 	@$(CLUSTER) down
 
 # One package after another: the tests of one share the machine, and measure it.
-e2e: check-go promtool ## the real binary, on simulated machines, on this one and in a real Kubernetes, with real servers
+e2e: check-go promtool chromium ## the real binary, on simulated machines, on this one and in a real Kubernetes, with real servers
 	@[ "$$(id -u)" != 0 ] || $(MAKE) cluster-tools || [ "$${CI:-}" != true ]
+	@$(MAKE) ui/node_modules || [ "$${CI:-}" != true ] # axe-core, with which the page is looked at
 	@$(MAKE) prometheus3
 	@[ "$$(id -u)" != 0 ] || $(CLUSTER) down # what a killed test left behind runs beside the others
 	$(GO) test -count=1 -p 1 -timeout 40m ./test/e2e/...
