@@ -311,7 +311,7 @@ func TestBackendThatFails(t *testing.T) {
 
 // TestQuestionsThatGoWrong: ranges in the future, beyond all limits, and none.
 func TestQuestionsThatGoWrong(t *testing.T) {
-	f, u := startFleet(t)
+	_, u := startFleet(t)
 	b := open(t, u.url, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
 	for name, hash := range map[string]string{
 		"the future":      "#/%s?range=24h&end=2099-01-01T00:00:00Z&refresh=0",
@@ -336,7 +336,6 @@ func TestQuestionsThatGoWrong(t *testing.T) {
 			}
 		}
 	}
-	_ = f
 }
 
 // TestWithoutHistory: an agent that keeps none says so, and shows now.
