@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestNavigation(t *testing.T) {
 		if i%2 == 0 {
 			b.click(fmt.Sprintf(`nav[aria-label=Views] a[href^="#/%s"]`, v))
 		} else {
-			b.press(fmt.Sprint(i + 1))
+			b.press(strconv.Itoa(i + 1))
 		}
 		b.until(v, `location.hash.startsWith('#/' + %s)`, v)
 		b.settle()

@@ -112,7 +112,7 @@ func machineOf(name string, first int, pods []pod, begin time.Time) *script.Host
 	h.Site = func(now time.Time) snapshot.Site {
 		grams := func(at time.Time) unit.Intensity {
 			hour := float64(at.UTC().Hour())
-			return unit.IntensityOf(math.Round(330 - 150*math.Exp(-math.Pow((hour-13)/4, 2)) + 20*math.Sin(float64(at.YearDay()))))
+			return unit.IntensityOf(math.Round(330 - 150*math.Exp(-(hour-13)*(hour-13)/16) + 20*math.Sin(float64(at.YearDay()))))
 		}
 		s := snapshot.Site{
 			Grid: snapshot.Grid{Zone: "DE", Known: true, Intensity: grams(now), Provider: "electricitymaps", Signal: "average", Factor: "lifecycle", Updated: now.Truncate(time.Hour)},
