@@ -67,10 +67,14 @@ export interface Balance {
   since: number | null; // when the agent started, if that is later than the range
 }
 
+// difference is what the terms of a balance lack of the whole.
+const differenceOf = (whole: number, terms: { joules: number }[]): number => whole - terms.reduce((sum, t) => sum + t.joules, 0);
+
 // balanceOf compares both sides of the books: how far each counter came from
 // the start of a range to its end. An agent that started within the range
 // began at 0. Counters are exact to the microjoule; sums of them as floating
-// point are to some 1e-12 of their size.
+// point are to some 1e-12 of their size. The history of an agent holds counters
+// in whole 1/1024 J: over it, each series at each end may be off by half of that.
 export function balanceOf(end: Series[], start: Series[], started: number | null, from: number): Balance | null {
   const at = (series: Series[], side: string): number => series.find((s) => s.labels.side === side)?.points[0]?.[1] ?? 0;
   if (!end.some((s) => s.labels.side === 'node')) return null;
@@ -78,6 +82,53 @@ export function balanceOf(end: Series[], start: Series[], started: number | null
   const moved = (side: string): number => at(end, side) - (anew ? 0 : at(start, side));
   const terms = sides.map(({ side, name }) => ({ name, joules: moved(side) })).filter((t) => Math.abs(t.joules) > 1e-9);
   const whole = moved('node');
-  const difference = whole - terms.reduce((sum, t) => sum + t.joules, 0);
-  return { whole, terms, difference, balanced: Math.abs(difference) <= 1e-5 + at(end, 'node') * 1e-11, since: anew ? started : null };
+  const difference = differenceOf(whole, terms);
+  const rounding = [end, anew ? [] : start].reduce((sum, series) => sum + (Number.isInteger(at(series, 'node') * 1024) ? at(series, 'series') / 2048 : 0), 0);
+  return { whole, terms, difference, balanced: Math.abs(difference) <= 1e-5 + at(end, 'node') * 1e-11 + rounding, since: anew ? started : null };
+}
+
+interface Figures {
+  joules_total?: number;
+  joules?: number;
+}
+
+// Totals is what the books read of api/noether/v1/snapshot (docs/json.md).
+export interface Totals {
+  start?: string;
+  node?: Figures[];
+  retired?: Figures[];
+  self?: { imbalance_joules?: number };
+  [list: string]: unknown;
+}
+
+const lists: { side: string; list: string }[] = [
+  { side: 'pod', list: 'pods' },
+  { side: 'container', list: 'containers' },
+  { side: 'vm', list: 'vms' },
+  { side: 'unit', list: 'units' },
+  { side: 'session', list: 'sessions' },
+  { side: 'system', list: 'system' },
+];
+
+// Whole microjoules are exact as numbers, and as decimals of joules, below this.
+const exactJoules = 4e9;
+
+// booksOf compares both sides of an agent's books since its start, in whole
+// microjoules: nothing is rounded, and one microjoule too few is seen.
+export function booksOf(snapshot: Totals): Balance | null {
+  const micro = (joules: number | undefined): number => Math.round((joules ?? 0) * 1e6);
+  const sum = (figures: Figures[], of: 'joules_total' | 'joules'): number => figures.reduce((all, f) => all + micro(f[of]), 0);
+  if (!snapshot.node?.length) return null;
+  const whole = sum(snapshot.node, 'joules_total');
+  const of = new Map<string, number>([['retired', sum(snapshot.retired ?? [], 'joules')]]);
+  for (const { side, list } of lists) {
+    const owners = Array.isArray(snapshot[list]) ? (snapshot[list] as { pod_uid?: string; energy?: Figures[] }[]) : [];
+    // A container of a pod is inside its pod.
+    of.set(side, owners.reduce((all, o) => all + (side === 'container' && o.pod_uid ? 0 : sum(o.energy ?? [], 'joules_total')), 0));
+  }
+  const terms = sides.map(({ side, name }) => ({ name, joules: of.get(side) ?? 0 })).filter((t) => t.joules !== 0);
+  const difference = differenceOf(whole, terms);
+  const noise = whole < exactJoules * 1e6 ? 0 : whole * 1e-12;
+  const started = Date.parse(snapshot.start ?? '');
+  return { whole: whole / 1e6, terms: terms.map((t) => ({ ...t, joules: t.joules / 1e6 })), difference: difference / 1e6, balanced: Math.abs(difference) <= noise, since: Number.isFinite(started) ? started / 1000 : null };
 }

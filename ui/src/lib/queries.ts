@@ -123,7 +123,8 @@ export const agents = {
   started: (s: Scope): string => `max(noether_start_time_seconds${selector(s)})`,
   sensors: (s: Scope): string => `sum by (sensor, zone, socket, status) (noether_sensor_status${selector(s)})`,
   builds: (s: Scope): string => `count by (version) (noether_build_info${selector(s)})`,
-  // Both sides of the books at one moment, each sum with its name in the label side.
+  // Both sides of the books at one moment, each sum with its name in the label
+  // side, and of how many series they are.
   balance: (s: Scope): string =>
     [
       ['node', 'node_joules_total', undefined],
@@ -136,6 +137,7 @@ export const agents = {
       ['retired', 'retired_joules', undefined],
     ]
       .map(([side, family, where]) => `label_replace(sum(noether_${family}${selector(s, where)}), "side", "${side}", "", "")`)
+      .concat(`label_replace(count(${selector(s, '__name__=~"noether_(node|pod|container|vm|unit|session|system)_joules_total"')}), "side", "series", "", "")`)
       .join(' or '),
 };
 

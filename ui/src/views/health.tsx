@@ -3,8 +3,7 @@ import { scopeKey, useShared } from '../context';
 import { json, query, queryRange } from '../lib/api';
 import { useData } from '../lib/data';
 import { bytes, clock, energy, number, percent, scaled } from '../lib/format';
-import { balanceOf, mood, order, type Check, type Verdict } from '../lib/health';
-import type { Snapshot } from '../lib/now';
+import { balanceOf, booksOf, mood, order, type Check, type Totals, type Verdict } from '../lib/health';
 import { agents } from '../lib/queries';
 import { zoomed } from '../lib/time';
 import { Chart, type Line } from '../parts/Chart';
@@ -26,7 +25,7 @@ export function Health() {
           <Books />
         </div>
       )}
-      {info.source === 'none' && info.snapshot && <BooksNow />}
+      {info.source === 'none' && info.snapshot && <Books />}
     </>
   );
 }
@@ -301,11 +300,17 @@ function Terms({ whole, terms, difference, balanced }: { whole: number; terms: {
   );
 }
 
-// Books shows both sides of the balance of the range.
+// Books shows both sides of the balance: of an agent out of its own snapshot,
+// which is exact, of others over the range, out of the history.
 function Books() {
   const s = useShared();
   const { range } = s;
-  const data = useData(`books ${scopeKey(s)}`, async (signal) => {
+  const own = s.info.snapshot && (!s.node || s.node === s.info.node);
+  const data = useData(`books ${own} ${scopeKey(s)}`, async (signal) => {
+    if (own) {
+      const snapshot = await json<Totals>('api/noether/v1/snapshot', signal);
+      return { balance: booksOf(snapshot), imbalance: snapshot.self?.imbalance_joules ?? null };
+    }
     const at = Math.max(range.start, 0);
     const [end, start, started, imbalance] = await Promise.all([
       query(agents.balance(s), range.end, signal),
@@ -333,25 +338,6 @@ function Books() {
           {((b && !b.balanced) || (data.value.imbalance ?? 0) !== 0) && ' Every joule has one owner: anything but 0 is a fault of noether, please report it with the file that JSON gives.'}
         </p>
       )}
-    </Panel>
-  );
-}
-
-// BooksNow is the imbalance where only the snapshot is there.
-function BooksNow() {
-  const s = useShared();
-  const data = useData(`books ${scopeKey(s)}`, (signal) => json<Snapshot>('api/noether/v1/snapshot', signal));
-  const self = data.value?.self ?? {};
-  return (
-    <Panel title="The books" name="balance" error={data.error} loading={data.loading}>
-      <dl class="facts">
-        <Fact name="Imbalance since the start" bad={(self.imbalance_joules ?? 0) !== 0}>
-          <Figure value={self.imbalance_joules} format={(v) => `${v} J`} />
-        </Fact>
-        <Fact name="Work of the last tick">
-          <Figure value={self.tick_duration_seconds} format={(v) => scaled(v, 's')} />
-        </Fact>
-      </dl>
     </Panel>
   );
 }
