@@ -223,8 +223,9 @@ func theFleet(t *testing.T) *fleet {
 	f := &fleet{data: filepath.Join(scratch, "fleet"), end: time.Now().Truncate(fleetStep)}
 	began := time.Now()
 	begin := f.end.AddDate(0, 0, -fleetDays)
-	n := block(t, f.data, machineOf("worker-1", 1, shop(), begin), f.end)
-	n += block(t, f.data, machineOf("worker-2", 101, web(), begin), f.end)
+	beyond := f.end.Add(time.Hour) // now has figures too, as long as the tests run
+	n := block(t, f.data, machineOf("worker-1", 1, shop(), begin), beyond)
+	n += block(t, f.data, machineOf("worker-2", 101, web(), begin), beyond)
 	made.fleet = f
 	t.Logf("%d samples of %d days in %v", n, fleetDays, time.Since(began).Round(100*time.Millisecond))
 	return f
