@@ -54,7 +54,7 @@ func (c *Config) Directory(getenv func(string) string, root bool) (dir, off stri
 		return c.Store.Path, "", true
 	}
 	if getenv("KUBERNETES_SERVICE_HOST") != "" || c.Kube.Source != "off" {
-		return "", "in a cluster a Prometheus keeps it; to keep it here too, set --store.path to a directory", false
+		return "", "in a cluster a Prometheus keeps it, and noether ui --prometheus URL shows it; to keep it here too, set --store.path to a directory", false
 	}
 	if dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
 		return dir, "", false
