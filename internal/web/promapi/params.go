@@ -108,12 +108,12 @@ func beyond(s string) bool {
 // selectorsOf reads match[]. Each set must name something: {} and {a=~".*"}
 // would stand for every series.
 func selectorsOf(form url.Values) ([][]*labels.Matcher, error) {
-	length, matchers := 0, 0
+	length, matchers, patterns := 0, 0, 0
 	for _, s := range form["match[]"] {
 		if length += len(s); length > maxQuery {
 			return nil, invalid("match[]", tooLong(length))
 		}
-		if err := measure(s); err != nil {
+		if err := measure(s, &patterns); err != nil {
 			return nil, invalid("match[]", err)
 		}
 	}

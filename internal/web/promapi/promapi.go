@@ -58,6 +58,13 @@ const (
 	maxPoints   = 11_000   // of each series, as Prometheus has it
 	maxSteps    = 200_000  // of a subquery
 
+	// What the engine does not interrupt: reading a pattern, growing a label,
+	// and going through the samples of a subquery's windows for one series.
+	maxPattern = 64 << 10   // of all regular expressions of a request, with their repetitions written out
+	maxWindows = 50_000_000 // samples of all windows of a subquery together
+	maxMade    = 16 << 10   // bytes of the labels that label_replace and label_join make for one series
+	anyLabel   = 256        // bytes that a label of the store is taken to have
+
 	lookback = 5 * time.Minute // Prometheus' default: how old the newest sample of a series may be
 	// subqueryStep is that of subqueries which name none: Prometheus' default
 	// evaluation interval.

@@ -411,6 +411,13 @@ func TestWhatIsTooMuchIsRefusedWithAWayOut(t *testing.T) {
 		{"names to group by", "POST /api/v1/query query=sum+by(" + strings.Repeat("a,", 30000) + ")(b)", Limits{}, 400, "more than 1000 label matchers or commas"},
 		{"a selector that is an expression", "POST /api/v1/series match[]=" + strings.Repeat("-", 60000) + "a", Limits{}, 400, "more than 500 operators"},
 		{"steps of a subquery", "GET /api/v1/query?query=max_over_time(vector(1)[290y:1ms])", Limits{}, 422, "longer step"},
+		{"memory of regular expressions", "POST /api/v1/query " + params("query", `a{`+strings.Repeat(`b=~"\\pL{990}",`, 490)+"}"), Limits{}, 400, "regular expressions have more than 65536 characters"},
+		{"memory of many selectors", "POST /api/v1/series " + params("match[]", `a{b=~".{900}"}`, "match[]", `{a=~"(?i:x{900}){1}|[a-c]{1000}"}`) + strings.Repeat("&"+params("match[]", `a{b=~".{999}.{999}"}`), 32), Limits{}, 400, "regular expressions have more than 65536 characters"},
+		{"memory of a function's pattern", "POST /api/v1/query " + params("query", "label_replace(odd, \"a\", \"\", \"i\", `\\pL{990}`)"), Limits{}, 400, "regular expressions have more than 65536 characters"},
+		{"labels that grow by repetition", "POST /api/v1/query " + params("query", grow(3, `label_replace(`, `, "i", "`+strings.Repeat("$1", 40)+`", "i", "(.*)")`)), Limits{}, 422, "label_replace and label_join could make"},
+		{"labels that grow by joining", "POST /api/v1/query " + params("query", grow(3, `label_join(`, `, "i", ""`+strings.Repeat(`,"i"`, 40)+`)`)), Limits{}, 422, "label_replace and label_join could make"},
+		{"windows of a subquery", "GET /api/v1/query_range?query=quantile_over_time(0.9,vector(1)[1d:1s])&start=0&end=86400&step=8", Limits{}, 422, "more than 50000000 samples of each series"},
+		{"windows of inner subqueries", "GET /api/v1/query?query=max_over_time(max_over_time(vector(1)[1d:1s])[1d:1s])", Limits{}, 422, "more than 50000000 samples of each series"},
 		{"steps of subqueries", "GET /api/v1/query?query=max_over_time(max_over_time(vector(1)[100y:1y])[100y:1s])", Limits{}, 422, "longer step"},
 		{"steps of a subquery below a long range", "GET /api/v1/query_range?query=max_over_time(vector(1)[2ms:1ms])&start=0&end=5000000&step=1000", Limits{}, 422, "longer step"},
 	} {
@@ -420,6 +427,27 @@ func TestWhatIsTooMuchIsRefusedWithAWayOut(t *testing.T) {
 				t.Errorf("%d %.300s, want %d with %q", w.Code, w.Body, c.code, c.says)
 			}
 		})
+	}
+}
+
+// grow nests an expression in n calls.
+func grow(n int, before, after string) string {
+	return strings.Repeat(before, n) + "odd" + strings.Repeat(after, n)
+}
+
+func TestWhatPeopleAskIsNotTooMuch(t *testing.T) {
+	h := served(t, openStore(t), Limits{})
+	for name, query := range map[string]string{
+		"a list of names":         `noether_pod_joules_total{pod=~"` + strings.Repeat("cart-7d9f8b6c5-x2x7z|", 3000) + `"}`,
+		"classes":                 `noether_pod_joules_total{pod=~"(?i)[\\pL\\pN._-]+-[0-9a-f]{8,10}-[a-z0-9]{5}"}`,
+		"labels one by one":       grow(30, "label_replace(", `, "b", "$1", "i", "(.*)-[^-]+")`),
+		"labels put together":     grow(3, "label_replace(", `, "b", "$1/$2", "i", "(.*)-([^-]+)")`),
+		"labels joined":           `label_join(odd, "b", "/", "namespace", "pod", "container", "i")`,
+		"the peak of a fortnight": `max_over_time(sum(rate(noether_node_joules_total[5m]))[15d:1m])`,
+	} {
+		if w := ask(t, h, "POST /api/v1/query_range "+params("query", query, "start", at(-time.Hour), "end", at(0), "step", "15")); w.Code != http.StatusOK {
+			t.Errorf("%s: %d %.300s", name, w.Code, w.Body)
+		}
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/stats"
 )
 
@@ -77,7 +76,11 @@ func (a *api) evaluate(r *request, start, end time.Time, step time.Duration) (_ 
 		defer cancel()
 	}
 	text := r.form.Get("query")
-	_, selects, err := examine(text, end.Sub(start))
+	points := int64(1)
+	if step > 0 {
+		points += int64(end.Sub(start) / step)
+	}
+	_, selects, err := examine(text, end.Sub(start), points)
 	if err != nil {
 		return nil, err
 	}
@@ -153,79 +156,10 @@ func cut(res *promql.Result, limit int) bool {
 	return false
 }
 
-// examine refuses expressions that cost without end before the engine has
-// them, and returns the expression and whether it selects any series.
-func examine(text string, span time.Duration) (expr parser.Expr, selects bool, err error) {
-	if err := measure(text); err != nil {
-		return nil, false, invalid("query", err)
-	}
-	if expr, err = parser.ParseExpr(text); err != nil {
-		return nil, false, invalid("query", err)
-	}
-	matchers := 0
-	var walk func(n parser.Node, span time.Duration) error
-	walk = func(n parser.Node, span time.Duration) error {
-		switch n := n.(type) {
-		case *parser.VectorSelector:
-			selects = true
-			if matchers += len(n.LabelMatchers); matchers > maxMatchers {
-				return invalid("query", tooManyMatchers())
-			}
-		case *parser.SubqueryExpr:
-			step := n.Step
-			if step <= 0 {
-				step = subqueryStep
-			}
-			if span += n.Range; span < 0 || span/step > maxSteps {
-				return &fault{execution, fmt.Errorf("the subquery with step %s has more than %d steps: give it a longer step or a shorter range", step, maxSteps)}
-			}
-		}
-		for _, child := range parser.Children(n) {
-			if err := walk(child, span); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return expr, selects, walk(expr, span)
-}
-
-// measure refuses what takes the parser longer than it should: its time grows
-// with the square of how deep expressions are in each other, and it cannot be
-// interrupted. Each level takes an operator or a bracket.
-func measure(text string) error {
-	if len(text) > maxQuery {
-		return tooLong(len(text))
-	}
-	nesting, commas := 0, 0
-	lexer := parser.Lex(text)
-	for {
-		var item parser.Item
-		switch lexer.NextItem(&item); item.Typ {
-		case parser.EOF, parser.ERROR:
-			return nil
-		case parser.LEFT_PAREN, parser.LEFT_BRACKET, parser.LEFT_BRACE:
-			nesting++
-		case parser.COMMA:
-			commas++
-		default:
-			if item.Typ.IsOperator() {
-				nesting++
-			}
-		}
-		if nesting > maxNesting {
-			return fmt.Errorf("it has more than %d operators and brackets: ask in several requests", maxNesting)
-		}
-		if commas > maxMatchers {
-			return tooManyMatchers()
-		}
-	}
-}
-
 // formatQuery answers /api/v1/format_query: the expression as its printer has it.
 func (a *api) formatQuery(r *request) (*answer, error) {
 	text := r.form.Get("query")
-	expr, _, err := examine(text, 0)
+	expr, _, err := examine(text, 0, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +172,7 @@ func (a *api) queryExemplars(r *request) (*answer, error) {
 	if err := checkTimes(r.form); err != nil {
 		return nil, err
 	}
-	if _, _, err := examine(r.form.Get("query"), 0); err != nil {
+	if _, _, err := examine(r.form.Get("query"), 0, 1); err != nil {
 		return nil, err
 	}
 	return &answer{data: func(e *encoder) { e.raw("[]") }}, nil
