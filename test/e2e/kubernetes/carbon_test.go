@@ -209,12 +209,18 @@ func certify(t *testing.T, name string) (authority []byte, certificate tls.Certi
 // hubPod is the pod of the hub.
 func (l *lab) hubPod(t *testing.T) pod {
 	t.Helper()
+	return l.component(t, "carbon")
+}
+
+// component is the pod of a component of the first release that is no agent.
+func (l *lab) component(t *testing.T, name string) pod {
+	t.Helper()
 	for _, p := range l.pods(t) {
-		if p.Metadata.Namespace == "noether" && p.Metadata.Labels["app.kubernetes.io/component"] == "carbon" {
+		if p.Metadata.Namespace == "noether" && p.Metadata.Labels["app.kubernetes.io/component"] == name && p.Metadata.DeletionTimestamp == "" {
 			return p
 		}
 	}
-	t.Fatal("there is no pod of the hub")
+	t.Fatalf("there is no pod of the component %s", name)
 	return pod{}
 }
 

@@ -36,6 +36,7 @@ func (l *lab) deploy(t *testing.T) {
 	}
 	l.operate(t)
 	l.serveGrid(t)
+	l.kubectl(t, "create", "secret", "generic", "page", "-n", "noether", "--from-literal=password="+uiPassword)
 	l.objectsBefore = l.objects(t)
 
 	l.testNamespaceLevel(t)
@@ -50,6 +51,10 @@ kubernetes: {podLabels: [app.kubernetes.io/name, team]}
 	}
 	carbon := filepath.Join(l.dir, "carbon.yaml")
 	if err := os.WriteFile(carbon, []byte(carbonValues()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	shown := filepath.Join(l.dir, "ui.yaml")
+	if err := os.WriteFile(shown, []byte(uiValues()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	scored := filepath.Join(l.dir, "impact.yaml")
@@ -78,7 +83,7 @@ impact:
 	})
 	l.api = &agent{l: l, release: "noether", namespace: "noether"}
 	l.kubelet = &agent{l: l, release: "noether-unprivileged", namespace: "noether-unprivileged"}
-	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored, "-f", carbon,
+	notes := l.helm(t, "install", "noether", l.chart, "-n", "noether", "-f", values, "-f", scored, "-f", carbon, "-f", shown,
 		"--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.namespace=observability", "--set", "serviceMonitor.interval=15s",
 		"--set", "serviceMonitor.labels.release=kube-prometheus-stack")
 	l.keep("helm-install.txt", notes)

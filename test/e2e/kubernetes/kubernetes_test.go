@@ -40,6 +40,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("a pod of the same name is another pod", l.testSameName)
 	t.Run("a Job of short pods counts in full", l.testJob)
 	t.Run("grams are joules by PUE and intensity", l.testCarbon)
+	t.Run("the page shows the cluster's energy", l.testUI)
 	t.Run("the unprivileged variant has no capability", l.testUnprivileged)
 	t.Run("noether check says what works in each pod", l.testCheck)
 	t.Run("probes answer under load and consume nothing", l.testProbes)
