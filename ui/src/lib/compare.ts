@@ -160,6 +160,9 @@ export function percents(i: Interval): { value: string; half: string } {
   return { value: `${figure(i.value, digits)} %`, half: `${figure(i.half, digits)} %` };
 }
 
+// signed puts the sign of a value before its text, and none before what reads 0.
+export const signed = (value: number, text: string): string => (/[1-9]/.test(text) ? `${value < 0 ? '−' : '+'}${text}` : text);
+
 export interface Words {
   when: string; // 'After 14:00', or nothing
   subject: string; // 'checkout'
@@ -172,7 +175,7 @@ export function sentence(d: Difference, w: Words): string {
   const who = `${w.when} ${w.subject}`.trim();
   if (!d.relative) return d.verdict === 'none' ? 'No difference can be told: both used next to nothing.' : `${who} uses ${d.verdict} ${w.what}; the other used next to nothing.`;
   const p = percents(d.relative);
-  if (d.verdict === 'none') return `No difference can be told (${d.relative.value < 0 ? '−' : '+'}${p.value} ± ${p.half}).`;
+  if (d.verdict === 'none') return `No difference can be told (${signed(d.relative.value, p.value)} ± ${p.half}).`;
   return `${who} uses ${p.value} ± ${p.half} ${d.verdict} ${w.what}.`;
 }
 

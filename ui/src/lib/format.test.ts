@@ -8,7 +8,7 @@ describe('figures', () => {
   it('writes bytes by powers of ten', () => expect([bytes(12), bytes(34_200_000)]).toEqual(['12 B', '34.2 MB']));
   it('writes money of any currency, and of none', () => expect([money(1.234, 'EUR'), money(1.234, 'no money')]).toEqual(['€1.23', '1.23 no money']));
   it('keeps whole numbers whole', () => expect([number(12345), number(0.00012345), number(123.456)]).toEqual(['12,345', '0.000123', '123']));
-  it('never calls a share nothing', () => expect([share(0), share(0.0001), share(0.12345), share(1), percent(0.5)]).toEqual(['0 %', '<0.1 %', '12.3 %', '100 %', '50 %']));
+  it('never calls a share nothing', () => expect([share(0), share(0.0001), share(0.12345), share(0.12), share(1), percent(0.5)]).toEqual(['0 %', '<0.1 %', '12.3 %', '12.0 %', '100 %', '50 %']));
   it('scales down to nano', () => expect(scaled(2e-9, 's')).toBe('2 ns'));
 });
 

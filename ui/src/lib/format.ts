@@ -40,8 +40,9 @@ export function money(value: number, currency: string): string {
 
 export const percent = (ratio: number): string => `${number(ratio * 100, 3)} %`;
 
-// share writes a part of a whole; one that is there is never 0 %.
-export const share = (ratio: number): string => (ratio > 0 && ratio < 0.0005 ? '<0.1 %' : `${(ratio * 100).toLocaleString('en', { maximumFractionDigits: 1 })} %`);
+// share writes a part of a whole; one that is there is never 0 %. All have one
+// decimal, so that they stand below each other.
+export const share = (ratio: number): string => (ratio > 0 && ratio < 0.0005 ? '<0.1 %' : `${(ratio * 100).toLocaleString('en', { minimumFractionDigits: ratio > 0 && ratio < 0.9995 ? 1 : 0, maximumFractionDigits: 1 })} %`);
 
 // signed writes a change, with its sign.
 export const signed = (text: string, value: number): string => (value > 0 ? `+${text}` : text);

@@ -132,7 +132,7 @@ const share = (part: number, whole: number): string => `${Math.round(Math.abs(pa
 // qualityOf sums up how the watts of now are known.
 export function qualityOf(now: Now | undefined): Quality {
   const components = now?.components ?? [];
-  if (components.length === 0) return { level: 'unknown', text: 'no figures', title: 'Nothing is known about the power of now.' };
+  if (components.length === 0) return { level: 'unknown', text: 'nothing now', title: 'Nothing is known about the power of now.' };
   const all = new Set(components.flatMap((c) => c.qualities));
   const sum = total(now);
   const each = components.map((c) => `${c.component}: ${c.qualities.join(' and ') || 'not known'}`).join(', ');

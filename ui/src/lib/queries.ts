@@ -116,7 +116,9 @@ export const grid = {
 
 // What an agent says of itself.
 export const agents = {
-  cpu: (s: Scope): string => `sum(rate(noether_tick_cpu_seconds_total${selector(s)}[${duration(s.range.window)}]))`,
+  // A history holds CPU time in steps of 8 ms, which is more than many ticks
+  // take: over five minutes they are none of the figure.
+  cpu: (s: Scope): string => `sum(rate(noether_tick_cpu_seconds_total${selector(s)}[${duration(Math.max(s.range.window, 300))}]))`,
   imbalance: (s: Scope): string => `max(abs(noether_imbalance_joules${selector(s)}))`,
   missed: (s: Scope): string => `sum(increase(noether_ticks_missed_total${selector(s)}[${duration(s.range.seconds)}]))`,
   dropped: (s: Scope): string => `sum(increase(noether_exits_dropped_total${selector(s)}[${duration(s.range.seconds)}]))`,

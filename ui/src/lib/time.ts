@@ -65,6 +65,7 @@ export function spanName(s: Span, text: string): string {
   const start = new Date((s.end - s.seconds) * 1000);
   const end = new Date(s.end * 1000);
   const day = (d: Date) => `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}`;
+  const inYear = (d: Date) => (d.getFullYear() === start.getFullYear() ? day(d).slice(5) : day(d));
   const hm = (d: Date) => `${pad(d.getHours())}:${pad(d.getMinutes())}`;
-  return day(start) === day(end) ? `${day(start)} ${hm(start)} – ${hm(end)}` : `${day(start)} ${hm(start)} – ${day(end)} ${hm(end)}`;
+  return day(start) === day(end) ? `${day(start)} ${hm(start)} – ${hm(end)}` : `${day(start)} ${hm(start)} – ${inYear(end)} ${hm(end)}`;
 }

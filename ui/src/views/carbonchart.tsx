@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Sample } from '../lib/best';
-import { about, clock, intensity, number } from '../lib/format';
+import { about, clock, date, intensity, number } from '../lib/format';
 
 interface Props {
   label: string;
@@ -80,7 +80,7 @@ export function IntensityChart({ label, past, forecast, start, end, now, shade, 
   const words = (t: number): string => {
     // Midnight has its date.
     const text = clock(t, 86400);
-    return day || (text === '00:00' && span > 43200) ? new Date(t * 1000).toLocaleDateString('en', { day: 'numeric', month: 'short' }) : text;
+    return day || (text === '00:00' && span > 43200) ? date(t) : text;
   };
   const move = (e: PointerEvent & { currentTarget: Element }) => setAt(start + ((e.clientX - e.currentTarget.getBoundingClientRect().left - left) / (width - left - 8)) * span);
   return (

@@ -2,9 +2,9 @@ import './compare.css';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useShared, type Shared } from '../context';
 import { ApiError, labelValues, query, queryRange } from '../lib/api';
-import { bandOf, banded, compare, paired, percents, periods, ratio, sentence, stepFor, type Band, type Difference, type Period } from '../lib/compare';
+import { bandOf, banded, compare, paired, percents, periods, ratio, sentence, signed, stepFor, type Band, type Difference, type Period } from '../lib/compare';
 import { useData } from '../lib/data';
-import { clock, energy, mass, money, scaled, watts } from '../lib/format';
+import { change as changeOf, clock, energy, mass, money, scaled, watts } from '../lib/format';
 import { byComponent } from '../lib/now';
 import { kinds, type Kind } from '../lib/owners';
 import { families, joulesByMeter, node, owners } from '../lib/queries';
@@ -286,13 +286,11 @@ interface LineOf {
   d?: Difference;
 }
 
-const sign = (v: number): string => (v < 0 ? '−' : '+');
-
 // of writes a difference with its interval, or without where there is none.
 function of(l: LineOf): { change: string; interval: string } {
   if (l.a === null || l.b === null) return { change: '–', interval: '–' };
-  const change = l.a > 0 ? `${sign(l.b - l.a)}${percents({ value: l.b / l.a - 1, half: l.d?.relative?.half ?? 0 }).value}` : '–';
-  if (!l.d) return { change, interval: '–' };
+  if (!l.d) return { change: changeOf(l.b, l.a)?.text ?? '–', interval: '–' };
+  const change = l.a > 0 ? signed(l.b - l.a, percents({ value: l.b / l.a - 1, half: l.d.relative?.half ?? 0 }).value) : '–';
   if (l.d.verdict === 'few') return { change, interval: 'too few samples' };
   return { change, interval: l.d.relative ? `± ${percents(l.d.relative).half}` : l.d.absolute ? `± ${l.format(l.d.absolute.half)}` : '–' };
 }
@@ -341,7 +339,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
       : { when: release !== null ? `After ${clock(release, b.range.seconds < 43200 ? 86400 : 2 * 86400)}` : 'In the second period', subject: nameOf(b.who), what };
   const estimated = (fa?.estimated ?? false) || (fb?.estimated ?? false);
   const nothing = fa && fb && fa.sum.length === 0 && fb.sum.length === 0;
-  const factor = (x: number): string => `${sign(x - 1)}${Math.abs((x - 1) * 100).toFixed(0)} %`;
+  const factor = (x: number): string => signed(x - 1, `${Math.abs((x - 1) * 100).toFixed(0)} %`);
   const text = (x: LineOf, v: number | null) => <Figure value={v} format={x.format} estimated={estimated} />;
   return (
     <>
@@ -409,7 +407,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
                   ) : (
                     <li>
                       The two rest on other machines or meters ({factor(fa.band.low)} to {factor(fa.band.high)}, and {factor(fb.band.low)} to {factor(fb.band.high)}), so the estimates do not cancel.
-                      {result.wide && ` With them the difference lies between ${sign(result.wide.low)}${Math.abs(result.wide.low * 100).toFixed(0)} % and ${sign(result.wide.high)}${Math.abs(result.wide.high * 100).toFixed(0)} %${result.wide.verdict === 'none' ? ': no difference can be told' : ''}.`}
+                      {result.wide && ` With them the difference lies between ${factor(1 + result.wide.low)} and ${factor(1 + result.wide.high)}${result.wide.verdict === 'none' ? ': no difference can be told' : ''}.`}
                     </li>
                   ))}
                 {!estimated && !result.same && fa.meters.size > 0 && fb.meters.size > 0 && <li>The two were not measured by the same meters; how these are off from each other is not known.</li>}

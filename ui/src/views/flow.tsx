@@ -320,14 +320,29 @@ function facts(spot: Spot, show: Shown): string[] {
 const doing = (spot: Spot, focus: string): string =>
   spot.id === focus ? '' : spot.place === 'others' ? 'open' : spot.place === 'lane' ? 'only this part' : spot.place === 'sensor' ? (spot.lane >= 0 ? 'only what it measures' : '') : spot.place === 'rest' ? '' : 'focus';
 
-const cut = (text: string, width: number): string => {
-  const n = Math.max(4, Math.floor(width / 6.7));
-  return text.length <= n ? text : `${text.slice(0, n - 1)}…`;
+// Ruler tells how many pixels a text of the picture takes.
+type Ruler = (text: string) => number;
+
+// rulerOf measures with the font that the picture has.
+function rulerOf(svg: Element): Ruler | null {
+  const context = document.createElement('canvas').getContext('2d');
+  if (!context) return null;
+  const { fontStyle, fontWeight, fontSize, fontFamily } = getComputedStyle(svg);
+  context.font = `${fontStyle} ${fontWeight} ${fontSize} ${fontFamily}`;
+  return (text) => context.measureText(text).width;
+}
+
+const cut = (text: string, width: number, ruler: Ruler): string => {
+  const whole = ruler(text);
+  if (whole <= width) return text;
+  const n = Math.max(4, Math.floor((text.length * width) / whole));
+  return `${text.slice(0, n - 1)}…`;
 };
 
 function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flows; show: Shown; onSelect: (s: Spot) => void; onUp: () => void }) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(900);
+  const [ruler, setRuler] = useState<Ruler>(() => (text: string) => text.length * 6.7);
   const [lit, setLit] = useState<string | null>(null); // under the pointer
   const [held, setHeld] = useState(false); // the keyboard is in the picture
   const [at, setAt] = useState(''); // where the keyboard is
@@ -338,6 +353,9 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
     if (!root) return;
     const measure = () => setWidth(Math.max(640, Math.floor(root.clientWidth)));
     measure();
+    const label = root.querySelector('.spot text');
+    const found = label && rulerOf(label);
+    if (found) setRuler(() => found);
     const resize = new ResizeObserver(measure);
     resize.observe(root);
     return () => resize.disconnect();
@@ -425,11 +443,11 @@ function Sankey({ view, flows, show, onSelect, onUp }: { view: View; flows: Flow
                   onBlur={() => setHeld(false)}
                   onKeyDown={(e) => pressed(e, spot)}
                 >
-                  <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, name.length * 6.7 + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
+                  <rect class="hit" x={spot.x0} y={Math.min(spot.y0, middle - 7)} width={spot.x1 - spot.x0 + Math.min(gap, ruler(name) + 60)} height={Math.max(spot.y1 - spot.y0, 14)} />
                   <rect class={lane ? laneClass(lane.group, lane.idle) : 'block'} x={spot.x0} y={spot.y0} width={spot.x1 - spot.x0} height={Math.max(spot.y1 - spot.y0, 1)} rx="1.5" {...(spot.estimated > 0.995 && (lane || spot.place === 'sensor') ? { style: { fill: `url(#${hatch(lane?.group ?? 'block')})` } } : {})} />
                 </g>
                 <text aria-hidden="true" x={spot.x1 + 5} y={middle} dy="0.35em">
-                  {cut(name, (spot.column === graph.columns.length - 1 ? width - spot.x1 - 14 : gap) - amount.length * 6.4)}
+                  {cut(name, (spot.column === graph.columns.length - 1 ? width - spot.x1 - 14 : gap) - ruler(amount), ruler)}
                   <tspan class="amount" dx="5">
                     {amount}
                   </tspan>

@@ -126,7 +126,11 @@ function useSparks(s: Shared, kind: Kind | undefined, rows: Row[]): Map<string, 
   return new Map([...cache.current].map(([k, v]) => [k, v.points]));
 }
 
+// ofMachine writes a share that fits its column however little it is.
+const ofMachine = (v: number): string => (v > 0 && v < 1e-4 ? '<0.01 %' : percent(v));
+
 const plural: Record<string, string> = { process: 'processes', container: 'containers', pod: 'pods', workload: 'workloads', namespace: 'namespaces', vm: 'virtual machines', unit: 'units', session: 'sessions' };
+const singular: Record<string, string> = { ...Object.fromEntries(tabs.map((k) => [k, k])), vm: 'virtual machine' };
 
 export function Workloads() {
   const s = useShared();
@@ -252,7 +256,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
     const v = share(r);
     return (
       <span class="share">
-        {figure(v, percent)}
+        {figure(v, ofMachine)}
         <Bar share={v} estimated={estimated} />
       </span>
     );
@@ -321,7 +325,7 @@ function List({ s, kind, data, points, span, onVisible, note }: ListProps) {
           onOpen={(r) => (location.hash = open(r))}
           {...(onVisible ? { onVisible } : {})}
           foot={[
-            foot('shown', found.length === rows.length ? `All ${count(rows.length)} ${plural[kind]}` : `${count(found.length)} of ${count(rows.length)} ${plural[kind]}`, part),
+            foot('shown', found.length === rows.length ? rows.length === 1 ? `The only ${singular[kind]}` : `All ${count(rows.length)} ${plural[kind]}` : `${count(found.length)} of ${count(rows.length)} ${plural[kind]}`, part),
             ...(found.length === rows.length ? [] : [foot('others', `Other ${plural[kind]}`, without(all, part))]),
             foot('rest', 'Everything else', without(machine, all)),
             foot('machine', s.node || s.info.source !== 'prometheus' ? 'The machine' : 'All machines', machine, listed.history),
