@@ -2,6 +2,7 @@ package promclient
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -189,6 +190,30 @@ func TestWhatPassesIsAskedAgain(t *testing.T) {
 	}
 }
 
+func TestCredentialsThatAreRepeatedAreNotShown(t *testing.T) {
+	for name, c := range map[string]Credentials{
+		"password": {Username: "bob", Password: "hunter2"},
+		"token":    {Token: "hunter2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := answers(t, func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusUnauthorized)
+				_, password, _ := r.BasicAuth()
+				fmt.Fprintf(w, "%q and %q are wrong", r.Header.Get("Authorization"), password)
+			})
+			_, err := client(t, Options{URL: s.URL, Credentials: c}).Stream(t.Context(), http.MethodGet, "/api/v1/query", nil)
+			if err == nil || !strings.Contains(err.Error(), "***") || !strings.Contains(err.Error(), "are wrong") {
+				t.Fatal(err)
+			}
+			for _, secret := range []string{"hunter2", base64.StdEncoding.EncodeToString([]byte("bob:hunter2"))} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%v says %q", err, secret)
+				}
+			}
+		})
+	}
+}
+
 func TestNetworkErrorsSayWhatToDo(t *testing.T) {
 	ask := func(o Options) error {
 		o.Attempts = 2
@@ -201,6 +226,10 @@ func TestNetworkErrorsSayWhatToDo(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	if err := ask(Options{URL: gone.URL}); !strings.Contains(err.Error(), "connection refused, 2 times") || !strings.Contains(err.Error(), "is it running") {
+		t.Error(err)
+	}
+	cut := answers(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	if err := ask(Options{URL: cut.URL}); !strings.Contains(err.Error(), "closed the connection") || !strings.Contains(err.Error(), "look at its log") {
 		t.Error(err)
 	}
 	slow := answers(t, func(_ http.ResponseWriter, r *http.Request) {

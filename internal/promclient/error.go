@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -71,11 +72,12 @@ func shorten(s string, most int) string {
 // answer makes an error of an answer that is none; body is the beginning of it.
 func (c *Client) answer(e *Error, resp *http.Response, body []byte) *Error {
 	e.Status = resp.StatusCode
+	hidden := hider(resp.Request)
 	var said struct{ ErrorType, Error string }
 	if json.Unmarshal(body, &said) == nil && said.Error != "" {
-		e.Type, e.Text = shorten(said.ErrorType, 40), shorten(said.Error, 500)
+		e.Type, e.Text = shorten(hidden.Replace(said.ErrorType), 40), shorten(hidden.Replace(said.Error), 500)
 	} else {
-		e.Text = shorten(string(body), 200)
+		e.Text = shorten(hidden.Replace(string(body)), 200)
 	}
 	if e.Text == "" {
 		e.Text = "no explanation"
@@ -93,10 +95,26 @@ func (c *Client) answer(e *Error, resp *http.Response, body []byte) *Error {
 	case status == http.StatusNotFound:
 		e.Advice = "is this the address of a Prometheus? Some need a path, such as /prometheus or /select/0/prometheus"
 	case status/100 == 3:
-		e.Text = "it redirects to " + shorten(resp.Header.Get("Location"), 200)
+		e.Text = "it redirects to " + shorten(hidden.Replace(resp.Header.Get("Location")), 200)
 		e.Advice = "use the address that it redirects to"
 	}
 	return e
+}
+
+// hider returns what takes the credentials of a request, as they were sent,
+// out of a text: some servers repeat what they refuse.
+func hider(sent *http.Request) *strings.Replacer {
+	var pairs []string
+	if sent != nil {
+		_, password, _ := sent.BasicAuth()
+		_, token, _ := strings.Cut(sent.Header.Get("Authorization"), " ")
+		for _, secret := range []string{token, password} {
+			if secret != "" {
+				pairs = append(pairs, secret, "***")
+			}
+		}
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // tooMuch tells a query over a limit from one that is wrong. Prometheus says
@@ -139,6 +157,9 @@ func (c *Client) network(e *Error, err error) *Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Text = "connection refused"
 		e.Advice = "is it running, and is this its address and port?"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		e.Text = "it closed the connection before its answer was complete"
+		e.Advice = "look at its log, and at that of a proxy in front of it"
 	case errors.As(err, &dns):
 		e.Text = fmt.Sprintf("the name %q cannot be resolved", dns.Name)
 		e.Advice = "look at the address"
