@@ -76,7 +76,7 @@ internal/export/remotewrite: internal/unit internal/energy internal/workload int
 internal/export/otlp:        internal/unit internal/energy internal/workload internal/snapshot internal/export go.opentelemetry.io/proto/otlp google.golang.org/protobuf
 internal/store:              internal/unit internal/energy internal/workload internal/snapshot internal/export github.com/prometheus/prometheus github.com/prometheus/common github.com/prometheus/client_golang
 internal/web:                internal/unit internal/probe internal/energy internal/workload internal/snapshot internal/export internal/export/prometheus internal/export/ndjson internal/store internal/promclient ui github.com/prometheus/exporter-toolkit github.com/prometheus/prometheus github.com/prometheus/common
-internal/web/promapi:        internal/export github.com/prometheus/prometheus github.com/prometheus/common github.com/prometheus/client_golang github.com/klauspost/compress
+internal/web/promapi:        internal/export internal/export/prometheus github.com/prometheus/prometheus github.com/prometheus/common github.com/prometheus/client_golang github.com/klauspost/compress
 internal/web/promproxy:      internal/promclient
 
 # clients and views

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"noether/internal/export/prometheus"
 )
 
 // files are those of the page, by the path at which they are served. They are
@@ -104,7 +106,7 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request) {
 	if found.hashed {
 		h.Set("Cache-Control", "max-age=31536000, immutable")
 	}
-	zip := found.squeeze && acceptsGzip(r.Header.Get("Accept-Encoding"))
+	zip := found.squeeze && prometheus.AcceptsGzip(r.Header.Values("Accept-Encoding"))
 	if zip {
 		found.once.Do(func() { found.zipped = f.zip(found) })
 		zip = found.zipped != nil
@@ -156,20 +158,6 @@ func (f *files) zip(of *file) []byte {
 		return nil
 	}
 	return bytes.Clone(b.Bytes())
-}
-
-// acceptsGzip reads Accept-Encoding (RFC 9110, section 12.5.3).
-func acceptsGzip(header string) bool {
-	for item := range strings.SplitSeq(header, ",") {
-		coding, parameter, _ := strings.Cut(item, ";")
-		if coding = strings.TrimSpace(coding); !strings.EqualFold(coding, "gzip") && coding != "*" {
-			continue
-		}
-		q, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(parameter)), "q=")
-		weight, err := strconv.ParseFloat(q, 64)
-		return !ok || err == nil && weight > 0
-	}
-	return false
 }
 
 // matches compares entity tags weakly, as If-None-Match wants (RFC 9110, section 13.1.2).

@@ -95,11 +95,13 @@ func foreign(w http.ResponseWriter, _ *http.Request) {
 
 // notFromElsewhere keeps pages of other sites from making a browser ask
 // questions that cost something: what they could not read they could still
-// start. People may follow links from anywhere.
+// start, also in a frame that shows nothing. People may follow links from
+// anywhere (https://www.w3.org/TR/fetch-metadata/).
 func notFromElsewhere(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asks := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/federate" || r.URL.Path == "/metrics"
-		if asks && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		link := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if asks && r.Header.Get("Sec-Fetch-Site") == "cross-site" && !link {
 			foreign(w, r)
 			return
 		}

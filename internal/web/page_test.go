@@ -175,8 +175,9 @@ func TestPagesOfOthersCannotMakeABrowserAsk(t *testing.T) {
 		"that host without TLS":           {"POST", "/api/v1/query", map[string]string{"Origin": "http://energy.example.org"}, 403},
 		"another site loads a query":      {"GET", "/api/v1/query", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403},
 		"another site loads the metrics":  {"GET", "/metrics", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403},
-		"a link of another site":          {"GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200},
-		"a link to the metrics":           {"GET", "/metrics", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200},
+		"a link of another site":          {"GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200},
+		"a link to the metrics":           {"GET", "/metrics", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200},
+		"another site frames a query":     {"GET", "/api/v1/query", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403},
 		"somebody types the address":      {"GET", "/metrics", map[string]string{"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost:9877"+tt.path, nil)
@@ -227,7 +228,7 @@ func TestFilesAreCompressedAndKeptByTheirHash(t *testing.T) {
 		return w
 	}
 	tags := map[string]bool{}
-	for accept, zipped := range map[string]bool{"": false, "gzip": true, "br, gzip;q=0.5": true, "*": true, "gzip;q=0": false, "gzip; Q=0.0": false, "br": false, "x-gzip": false, "gzip;q=high": false} {
+	for accept, zipped := range map[string]bool{"": false, "gzip": true, "br, gzip;q=0.5": true, "*": true, "gzip;q=0": false, "gzip; Q=0.0": false, "br": false, "gzip;q=high": false, "*, gzip;q=0": false} {
 		w := get("/assets/app-1a2b3c.js", map[string]string{"Accept-Encoding": accept})
 		body, size := w.Body.Bytes(), w.Body.Len()
 		if zipped {
@@ -290,18 +291,6 @@ func TestADocumentThatIsNotReady(t *testing.T) {
 	if code, body, _ := ask(t, newServer(t, opt).handler, "GET", "/api/noether/v1/check"); code != 500 || !json.Valid([]byte(body)) {
 		t.Errorf("%d %s", code, body)
 	}
-}
-
-// FuzzAcceptsGzip holds that only who names gzip or anything gets it.
-func FuzzAcceptsGzip(f *testing.F) {
-	for _, s := range []string{"gzip", "gzip;q=0", "*;q=0.1", "br,,gzip ; q=1", ";q=", "gzip;q=0x1p-2"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		if acceptsGzip(header) && !strings.Contains(strings.ToLower(header), "gzip") && !strings.Contains(header, "*") {
-			t.Errorf("%q accepts gzip", header)
-		}
-	})
 }
 
 // FuzzPath holds that no path makes the server panic, redirect elsewhere, or forget its policy.

@@ -42,8 +42,9 @@ func negotiate(accept []string) Format {
 	return Text
 }
 
-// acceptsGzip tells whether the Accept-Encoding header fields allow gzip.
-func acceptsGzip(fields []string) bool {
+// AcceptsGzip tells whether Accept-Encoding header fields allow gzip (RFC 9110,
+// section 12.5.3).
+func AcceptsGzip(fields []string) bool {
 	named, all := -1.0, -1.0
 	for _, field := range fields {
 		for item := range strings.SplitSeq(field, ",") {

@@ -47,7 +47,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	format := negotiate(r.Header["Accept"])
-	compressed := acceptsGzip(r.Header["Accept-Encoding"])
+	compressed := AcceptsGzip(r.Header["Accept-Encoding"])
 	b := p.acquire(format, compressed)
 	defer b.release()
 

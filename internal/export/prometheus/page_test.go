@@ -209,7 +209,7 @@ func TestNegotiate(t *testing.T) {
 		"": false, "gzip": true, "GZIP;q=0.5, br": true, "deflate": false, "gzip;q=0": false, "*": true,
 		"*;q=0": false, "gzip;q=0,*": false, "identity, *;q=0.1": true, "gzip;q=2": false,
 	} {
-		if got := acceptsGzip([]string{encoding}); got != want {
+		if got := AcceptsGzip([]string{encoding}); got != want {
 			t.Errorf("Accept-Encoding %q: %v, want %v", encoding, got, want)
 		}
 	}
@@ -222,7 +222,7 @@ func FuzzNegotiate(f *testing.F) {
 		if negotiate([]string{field}) == OpenMetrics && !strings.Contains(strings.ToLower(field), "openmetrics") {
 			t.Errorf("Accept %q gave OpenMetrics", field)
 		}
-		if acceptsGzip([]string{field}) && !strings.Contains(strings.ToLower(field), "gzip") && !strings.Contains(field, "*") {
+		if AcceptsGzip([]string{field}) && !strings.Contains(strings.ToLower(field), "gzip") && !strings.Contains(field, "*") {
 			t.Errorf("Accept-Encoding %q gave gzip", field)
 		}
 	})

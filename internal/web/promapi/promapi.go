@@ -18,7 +18,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"noether/internal/export"
+	exposition "noether/internal/export/prometheus"
 )
 
 // Limits bound what one server gives to queries. A zero means the default.
@@ -186,7 +186,7 @@ type answer struct {
 func (a *api) handler(e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := e.traits&saysText != 0
-		out := &response{api: a, w: w, gzip: acceptsGzip(r.Header.Values("Accept-Encoding")), text: text}
+		out := &response{api: a, w: w, gzip: exposition.AcceptsGzip(r.Header.Values("Accept-Encoding")), text: text}
 		defer a.recovered(r.Context(), r.URL.Path, out)
 		form, err := readForm(w, r, e.traits&takesForms != 0)
 		if err != nil {
@@ -279,22 +279,6 @@ func readForm(w http.ResponseWriter, r *http.Request, forms bool) (url.Values, e
 		return nil, &fault{badData, fmt.Errorf("parse parameters: %w", err)}
 	}
 	return r.Form, nil
-}
-
-// acceptsGzip tells whether the Accept-Encoding header fields allow gzip.
-func acceptsGzip(fields []string) bool {
-	for _, field := range fields {
-		for item := range strings.SplitSeq(field, ",") {
-			coding, params, _ := strings.Cut(item, ";")
-			if coding = strings.TrimSpace(coding); !strings.EqualFold(coding, "gzip") && !strings.EqualFold(coding, "x-gzip") {
-				continue
-			}
-			_, weight, found := strings.Cut(params, "=")
-			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
-			return !found || err == nil && q > 0
-		}
-	}
-	return false
 }
 
 // kind is why there is no answer.
