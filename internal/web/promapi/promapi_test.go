@@ -484,6 +484,25 @@ func TestQueriesWaitForASlotAndAreSentAway(t *testing.T) {
 	}
 }
 
+func TestOneSeriesOfManyLongWindowsEndsInTime(t *testing.T) {
+	db := emptyStore(t)
+	app := db.Appender(t.Context())
+	for i := range 50_000 { // sorted in 11,000 windows, these take minutes
+		if _, err := app.Append(0, labels.FromStrings("__name__", "long"), start.UnixMilli()+int64(i), float64(i*7919%50_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	w := ask(t, served(t, db, Limits{}), "GET /api/v1/query_range?"+params("query", "quantile_over_time(0.9, long[1m])", "timeout", "300ms",
+		"start", at(-time.Hour+40*time.Second), "end", at(-time.Hour+50*time.Second), "step", "0.001"))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "timeout") {
+		t.Errorf("%d %.300s after %s", w.Code, w.Body, time.Since(began))
+	}
+}
+
 func TestAPanicIsAnErrorWithoutDetails(t *testing.T) {
 	h := with(t, func() (storage.Queryable, error) { panic("secret") }, Limits{Queries: 1})
 	for range 2 { // the slot is free again

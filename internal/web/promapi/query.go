@@ -91,6 +91,7 @@ func (a *api) evaluate(r *request, start, end time.Time, step time.Duration) (_ 
 		}
 		queryable = noStore{}
 	}
+	queryable = interruptible{queryable}
 
 	opts := promql.NewPrometheusQueryOpts(r.form.Get("stats") == "all", older)
 	var q promql.Query
