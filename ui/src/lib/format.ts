@@ -2,11 +2,26 @@
 
 const scales: [number, string][] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k'], [1, ''], [1e-3, 'm'], [1e-6, 'µ'], [1e-9, 'n']];
 
+// Making a formatter takes some thirty times as long as using it, and a table
+// has hundreds of figures: there is one for each number of digits, and for
+// each currency.
+const formatters = new Map<string, Intl.NumberFormat>();
+
+function formatter(key: string, options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  let f = formatters.get(key);
+  if (!f) {
+    f = new Intl.NumberFormat('en', options);
+    if (formatters.size < 100) formatters.set(key, f);
+  }
+  return f;
+}
+
+const significant = (digits: number): Intl.NumberFormat => formatter(`digits ${digits}`, { maximumSignificantDigits: digits });
+
 export function number(value: number, digits = 3): string {
   if (value === 0) return '0';
   const size = Math.abs(value);
-  if (size >= 1e6) return value.toLocaleString('en', { maximumSignificantDigits: digits });
-  return value.toLocaleString('en', { maximumSignificantDigits: Math.max(digits, Math.ceil(Math.log10(size))), useGrouping: true });
+  return significant(size >= 1e6 ? digits : Math.max(digits, Math.ceil(Math.log10(size)))).format(value);
 }
 
 // scaled writes a value with a metric prefix.
@@ -32,7 +47,7 @@ export const intensity = (gramsPerKWh: number): string => `${number(gramsPerKWh)
 
 export function money(value: number, currency: string): string {
   try {
-    return value.toLocaleString('en', { style: 'currency', currency, maximumSignificantDigits: 3 });
+    return formatter(`money ${currency}`, { style: 'currency', currency, maximumSignificantDigits: 3 }).format(value);
   } catch {
     return `${number(value)} ${currency}`;
   }
@@ -40,9 +55,12 @@ export function money(value: number, currency: string): string {
 
 export const percent = (ratio: number): string => `${number(ratio * 100, 3)} %`;
 
+const tenths = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
 // share writes a part of a whole; one that is there is never 0 %. All have one
 // decimal, so that they stand below each other.
-export const share = (ratio: number): string => (ratio > 0 && ratio < 0.0005 ? '<0.1 %' : `${(ratio * 100).toLocaleString('en', { minimumFractionDigits: ratio > 0 && ratio < 0.9995 ? 1 : 0, maximumFractionDigits: 1 })} %`);
+export const share = (ratio: number): string => (ratio > 0 && ratio < 0.0005 ? '<0.1 %' : `${(ratio > 0 && ratio < 0.9995 ? tenths : whole).format(ratio * 100)} %`);
 
 // signed writes a change, with its sign.
 export const signed = (text: string, value: number): string => (value > 0 ? `+${text}` : text);

@@ -92,6 +92,8 @@ export class Live {
 
   private push(points: Point[], time: number, watts: number | null): Point[] {
     if (watts === null) return points;
-    return [...points.slice(Math.max(0, points.length + 1 - this.size)), [time, watts]];
+    points.push([time, watts]);
+    if (points.length > this.size) points.shift();
+    return points;
   }
 }

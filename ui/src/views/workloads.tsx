@@ -126,8 +126,8 @@ function useSparks(s: Shared, kind: Kind | undefined, rows: Row[]): Map<string, 
   return new Map([...cache.current].map(([k, v]) => [k, v.points]));
 }
 
-// ofMachine writes a share that fits its column however little it is.
-const ofMachine = (v: number): string => (v > 0 && v < 1e-4 ? '<0.01 %' : percent(v));
+// ofMachine writes shares that stand below each other, however little they are.
+const ofMachine = (v: number): string => (v > 0 && v < 5e-5 ? '<0.01 %' : v === 0 || v > 0.99995 ? percent(v) : `${(v * 100).toFixed(2)} %`);
 
 const plural: Record<string, string> = { process: 'processes', container: 'containers', pod: 'pods', workload: 'workloads', namespace: 'namespaces', vm: 'virtual machines', unit: 'units', session: 'sessions' };
 const singular: Record<string, string> = { ...Object.fromEntries(tabs.map((k) => [k, k])), vm: 'virtual machine' };
