@@ -67,7 +67,7 @@ func (i *endingIterator) Next() chunkenc.ValueType {
 }
 
 // Seek implements [chunkenc.Iterator].
-func (i *endingIterator) Seek(t int64) chunkenc.ValueType {
+func (i *endingIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // it is no io.Seeker
 	if i.err = i.ctx.Err(); i.err != nil {
 		return chunkenc.ValNone
 	}
