@@ -265,7 +265,7 @@ func (l *lab) testHub(t *testing.T) {
 			t.Errorf("may the hub %s %s? %s", c.verb, c.what, out)
 		}
 	}
-	if got := l.kubectl(t, "get", "networkpolicy", "-n", "noether", "-o", "jsonpath={.items[*].metadata.name}"); got != "noether noether-carbon" {
+	if got := l.kubectl(t, "get", "networkpolicy", "-n", "noether", "-o", "jsonpath={.items[*].metadata.name}"); got != "noether noether-carbon noether-ui" {
 		t.Errorf("the network policies are %q", got)
 	}
 	eventually(t, "the forecast in the ConfigMap", func() error {

@@ -136,11 +136,11 @@ func millicores(t *testing.T, quantity string) int64 {
 // owner is who a pod of these tests belongs to, written down by hand.
 func owner(p pod) (kind, workload string) {
 	app := p.app()
-	switch p.Metadata.Labels["app.kubernetes.io/component"] {
+	switch component := p.Metadata.Labels["app.kubernetes.io/component"]; component {
 	case "agent":
 		return "DaemonSet", p.Metadata.Labels["app.kubernetes.io/instance"]
-	case "carbon":
-		return "Deployment", p.Metadata.Labels["app.kubernetes.io/instance"] + "-carbon"
+	case "carbon", "ui":
+		return "Deployment", p.Metadata.Labels["app.kubernetes.io/instance"] + "-" + component
 	case "impact":
 		return "CronJob", p.Metadata.Labels["app.kubernetes.io/instance"] + "-shop"
 	case "test":
