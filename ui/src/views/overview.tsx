@@ -349,7 +349,9 @@ function ByDay({ estimated }: { estimated: boolean }) {
   const from = midnight(range.start);
   // The day that is under way moves on by hours, not by each refresh.
   const end = Math.floor(range.end / 3600) * 3600;
-  const data = useData(`days ${from}/${end}/${range.seconds}/${s.node}/${s.round}`, (signal) => queryRange(node.joulesEach(s, 3600), range.start, range.end, 3600, signal));
+  // Whole hours of the range only: each point is of the hour that ends at it.
+  const first = Math.ceil(range.start / 3600) * 3600 + 3600;
+  const data = useData(`days ${from}/${end}/${range.seconds}/${s.node}/${s.round}`, (signal) => queryRange(node.joulesEach(s, 3600), first, end, 3600, signal));
   const days = useMemo(() => byDay(data.value?.[0]?.points ?? [], range.start, range.end), [data.value]);
   return (
     <Panel
