@@ -58,20 +58,13 @@ type endingIterator struct {
 	err error
 }
 
-// Next implements [chunkenc.Iterator].
+// Next implements [chunkenc.Iterator]. The engine seeks by it, but for the
+// first sample of a window.
 func (i *endingIterator) Next() chunkenc.ValueType {
 	if i.err = i.ctx.Err(); i.err != nil {
 		return chunkenc.ValNone
 	}
 	return i.Iterator.Next()
-}
-
-// Seek implements [chunkenc.Iterator].
-func (i *endingIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // it is no io.Seeker
-	if i.err = i.ctx.Err(); i.err != nil {
-		return chunkenc.ValNone
-	}
-	return i.Iterator.Seek(t)
 }
 
 // Err implements [chunkenc.Iterator].
