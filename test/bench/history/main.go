@@ -98,7 +98,6 @@ type outcome struct {
 	resting uint64        // resident bytes that the store adds, after the week, garbage collected
 	peak    uint64        // the most that was resident during the week
 	empty   uint64        // resident before
-	opening time.Duration
 }
 
 // open returns a running store with a clock of our own, and what ends it.
@@ -161,7 +160,7 @@ func write(ctx context.Context, o *options, stderr io.Writer) (out outcome, err 
 			out.peak = max(out.peak, now)
 		}
 		if i%4096 == 0 {
-			fmt.Fprintf(stderr, "%3d %%, %s\n", 100*i/out.writes, snap.Time.Format(time.DateTime))
+			_, _ = fmt.Fprintf(stderr, "%3d %%, %s\n", 100*i/out.writes, snap.Time.Format(time.DateTime))
 		}
 	}
 	out.cpu = cpuTime(unix.RUSAGE_SELF) - total - (cpuTime(unix.RUSAGE_THREAD) - own)

@@ -181,13 +181,27 @@ func TestFlowBalances(t *testing.T) {
 			b.visit(f.at("flow", "24h", "depth=containers", "unit="+unit.name))
 			rows := b.table("flow")
 			whole := u.value(fmt.Sprintf(`sum(increase(noether_node_%s_total[1d]))`, unit.family), f.end)
-			children := map[string]float64{}
-			parts := 0.0
+			children := map[any]float64{} // no two parents have one name here
+			parts, parents := 0.0, 0
 			for _, row := range rows {
 				if row["kind"] == "part" {
 					parts += number(row, unit.column)
 				}
-				children[fmt.Sprint(row["within"], "/", row["namespace"])] += number(row, unit.column)
+				children[row["within"]] += number(row, unit.column)
+			}
+			for _, row := range rows {
+				kind := row["kind"]
+				if kind != "namespace" && kind != "workload" && (kind != "pod" || unit.column == "cost_EUR") {
+					continue // containers have no cost
+				}
+				// The file has the shortest decimals of sums of whole millijoules.
+				if sum, is := children[row["name"]], number(row, unit.column); math.Abs(sum-is) > 1e-9*is {
+					t.Errorf("%s %s is %v, what it divides into %v", kind, row["name"], is, sum)
+				}
+				parents++
+			}
+			if parents < 20 {
+				t.Errorf("%d namespaces, workloads and pods", parents)
 			}
 			if math.Abs(parts/whole-1) > 1e-6 {
 				t.Errorf("the parts of the machine are %v, the API says %v", parts, whole)
@@ -284,5 +298,84 @@ func TestDetailShowsWhatTheAPISays(t *testing.T) {
 		return math.Abs(got-joules/3600) <= within
 	}) {
 		t.Errorf("no figure of %q is %v Wh", figures, joules/3600)
+	}
+}
+
+// TestCompareShowsWhatTheAPISays: two weekdays of one workload, what lies
+// between them, and a divisor that is wrong.
+func TestCompareShowsWhatTheAPISays(t *testing.T) {
+	f, u := startFleet(t)
+	b := open(t, u.url, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
+	who := []string{"mode=periods", "kind=workload", "namespace=shop", "workload_kind=Deployment", "workload=frontend"}
+	b.visit(f.at("compare", "24h", who...))
+	energy := func(end time.Time) float64 {
+		return u.value(`sum(increase(noether_workload_joules_total{namespace="shop",workload="frontend"}[1d]))`, end)
+	}
+	found := 0
+	for _, row := range b.table("compare") {
+		if row["figure"] != "Energy" {
+			continue
+		}
+		found++
+		var sides []float64
+		for column, v := range row {
+			if x, ok := v.(float64); ok && column != "relative" && column != "half_width_95" {
+				sides = append(sides, x)
+			}
+		}
+		slices.Sort(sides)
+		want := []float64{energy(f.end), energy(f.end.Add(-day))}
+		slices.Sort(want)
+		if len(sides) != 2 || math.Abs(sides[0]/want[0]-1) > 1e-9 || math.Abs(sides[1]/want[1]-1) > 1e-9 {
+			t.Errorf("the page compares %v J, the API says %v J", sides, want)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d rows of energy", found)
+	}
+
+	b.visit(f.at("compare", "24h", append(who, "per=sum(rate(")...))
+	if words := strings.Join(b.texts(".trouble"), " "); !strings.Contains(words, "parse error") {
+		t.Errorf("a divisor that is no PromQL: the page says %q", words)
+	}
+	if b.count(`nav[aria-label=Views] a`) < 6 {
+		t.Error("the page is gone")
+	}
+}
+
+// TestCarbonShowsWhatTheAPISays compares the intensity of now, and the grams of
+// every owner.
+func TestCarbonShowsWhatTheAPISays(t *testing.T) {
+	f, u := startFleet(t)
+	b := open(t, u.url, desktop)
+	b.visit(f.at("carbon", "24h"))
+	whole := u.value(`sum(increase(noether_node_co2e_grams_total[1d]))`, f.end)
+	var sum float64
+	got := map[string]float64{}
+	for _, row := range b.table("co2e-owners") {
+		sum += number(row, "grams")
+		if row["kind"] == "workload" {
+			got[fmt.Sprint(row["namespace"], "/", row["name"])] = number(row, "grams")
+		}
+	}
+	if math.Abs(sum/whole-1) > 1e-6 {
+		t.Errorf("the owners' grams are %v, the API says %v", sum, whole)
+	}
+	checked := 0
+	for _, s := range u.query(`sum by (namespace, workload) (increase(noether_workload_co2e_grams_total[1d]))`, f.end) {
+		name := s.labels["namespace"] + "/" + s.labels["workload"]
+		if math.Abs(got[name]/s.value-1) > 2e-3 { // see TestFlowBalances
+			t.Errorf("%s: %v g on the page, the API says %v g", name, got[name], s.value)
+		}
+		checked++
+	}
+	if checked < 10 {
+		t.Errorf("%d workloads", checked)
+	}
+	now := u.query(`max(noether_grid_carbon_intensity_grams_per_kwh)`, f.end)
+	if rows := b.table("intensity"); len(now) != 1 || !slices.ContainsFunc(rows, func(r map[string]any) bool {
+		return r["forecast"] == "false" && number(r, "grams_per_kwh") == now[0].value
+	}) {
+		t.Errorf("the intensity of %v is not among %d rows", now, len(rows))
 	}
 }
