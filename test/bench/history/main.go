@@ -126,30 +126,41 @@ func write(ctx context.Context, o *options, stderr io.Writer) (out outcome, err 
 	if out.empty, err = resident(); err != nil {
 		return out, err
 	}
+	// The store looks at the clock once for each snapshot, when it takes it: then
+	// the next one may be offered, and waits until this one is written.
 	var clock atomic.Int64
 	clock.Store(w.s.Time.UnixNano())
-	s, end, err := open(ctx, o, func() time.Time { return time.Unix(0, clock.Load()) }, stderr)
+	taken := make(chan struct{}, 1)
+	s, end, err := open(ctx, o, func() time.Time {
+		select {
+		case taken <- struct{}{}:
+		default:
+		}
+		return time.Unix(0, clock.Load())
+	}, stderr)
 	if err != nil {
 		return out, err
+	}
+	select {
+	case <-taken: // while it was opened
+	default:
 	}
 	runtime.LockOSThread() // the simulation's CPU time is that of this thread
 	defer runtime.UnlockOSThread()
 	total, own := cpuTime(unix.RUSAGE_SELF), cpuTime(unix.RUSAGE_THREAD)
 	out.writes = int(o.days * float64(24*time.Hour) / float64(o.interval))
 	for i := range out.writes {
-		before := s.Status().Samples
 		snap := w.tick(o.interval)
 		clock.Store(snap.Time.UnixNano())
 		began := time.Now()
 		s.Offer(snap)
-		for s.Status().Samples == before {
-			if ctx.Err() != nil {
-				return out, errors.Join(ctx.Err(), end())
-			}
-			if st := s.Status(); st.State != store.Ready {
-				return out, errors.Join(fmt.Errorf("write the week: the store is %s: %s", st.State, st.Reason), end())
-			}
-			time.Sleep(time.Millisecond) // Status looks at files
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return out, errors.Join(ctx.Err(), end())
+		case <-time.After(time.Minute):
+			st := s.Status()
+			return out, errors.Join(fmt.Errorf("write the week: the store is %s: %s", st.State, st.Reason), end())
 		}
 		out.slowest = max(out.slowest, time.Since(began))
 		if i%64 == 0 {
@@ -162,6 +173,12 @@ func write(ctx context.Context, o *options, stderr io.Writer) (out outcome, err 
 		if i%4096 == 0 {
 			_, _ = fmt.Fprintf(stderr, "%3d %%, %s\n", 100*i/out.writes, snap.Time.Format(time.DateTime))
 		}
+	}
+	for s.Status().Newest.Before(w.s.Time) {
+		if ctx.Err() != nil {
+			return out, errors.Join(ctx.Err(), end())
+		}
+		time.Sleep(100 * time.Millisecond) // Status looks at files
 	}
 	out.cpu = cpuTime(unix.RUSAGE_SELF) - total - (cpuTime(unix.RUSAGE_THREAD) - own)
 	out.end, out.status = w.s.Time, s.Status()

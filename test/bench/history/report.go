@@ -24,7 +24,7 @@ func report(o *options, w outcome, a asked) string {
 	fmt.Fprintf(&b, "| series at a time | %d |\n| samples | %.1f million |\n", w.status.Series, samples/1e6)
 	fmt.Fprintf(&b, "| disk | %.0f MB: %.2f bytes a sample, %.0f MB a day |\n", float64(w.bytes)/1e6, float64(w.bytes)/samples, float64(w.bytes)/1e6/age.Hours()*24)
 	fmt.Fprintf(&b, "| CPU, compactions included | %.2f ms a write, %.3f %% of one core |\n", w.cpu.Seconds()*1e3/float64(w.writes), 100*w.cpu.Seconds()/age.Seconds())
-	fmt.Fprintf(&b, "| slowest write | %s; measuring waits for none |\n", w.slowest.Round(time.Millisecond))
+	fmt.Fprintf(&b, "| the longest that a snapshot waited for the one before to be written | %s; measuring waits for none |\n", w.slowest.Round(time.Millisecond))
 	fmt.Fprintf(&b, "| memory | %.0f MiB more than without, %.0f MiB at most; the simulation itself is in the latter |\n", mib(w.resting), mib(w.peak))
 	fmt.Fprintf(&b, "| opening it again | %s |\n", a.opening.Round(time.Millisecond))
 
