@@ -172,9 +172,10 @@ release: check-go $(GOLICENSES) $(HELM) ## what is given to users, in dist: VERS
 deploy-check: check-go ## compose files, bills of materials (those in dist too) and dashboards against the schemas of others
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 ./...
 
+# The versions of the lock file; npm ci would refuse one in which packages for other platforms are missing.
 ui/node_modules: ui/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed (Debian: apt-get install npm); Node 18.20 or newer is needed to change the page, not to build noether"; exit 1; }
-	cd ui && npm ci --no-audit --no-fund --loglevel=error
+	cd ui && npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 ui: ui/node_modules ## the page, out of its sources: ui/dist, which is committed
