@@ -85,6 +85,7 @@ lowest and highest plausible value.
 Start here:
   noether check              what can be measured on this machine, and what would help
   noether agent              serve http://127.0.0.1:9877/, a page and metrics
+  noether top                who draws the power now
   noether stat -- make       the joules of one command
   noether carbon best        the greenest time to run something
   noether impact run -m m.yml  carbon and SCI score of an Impact Framework manifest
