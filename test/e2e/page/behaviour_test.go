@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"noether/internal/export/balance"
 	"noether/test/machine"
 )
 
@@ -196,6 +198,35 @@ func TestTenThousandRows(t *testing.T) {
 	}
 	b.until("the last row", `(() => { const r = [...document.querySelectorAll('.grid-body [role=row]')].at(-1); const g = `+grid+`; return Number(r.getAttribute('aria-rowindex')) >= %s && g.scrollTop + g.clientHeight >= g.scrollHeight - 2; })()`, many)
 	b.shot("many-end")
+
+	want := map[string]float64{}
+	for line := range strings.Lines(metrics(t, a)) {
+		if strings.HasPrefix(line, "noether_process_joules_total{") {
+			sample, err := balance.Parse(strings.TrimSpace(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			joules, err := strconv.ParseFloat(sample.Value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[sample.Labels["pid"]] += joules
+		}
+	}
+	compared := 0
+	for _, row := range b.table("workloads") {
+		pid, joules := fmt.Sprint(row["pid"]), number(row, "joules")
+		if pid == "" || pid == "0" || pid == "<nil>" {
+			continue // all that are not listed by themselves
+		}
+		compared++
+		if !(math.Abs(joules-want[pid]) < 1e-9+1e-9*want[pid]) {
+			t.Fatalf("process %s: %v J on the page, %v J in /metrics", pid, row["joules"], want[pid])
+		}
+	}
+	if compared < many {
+		t.Errorf("%d processes were compared", compared)
+	}
 
 	b.do(chromedp.Focus(chromedp.CSS(`[role=grid]`)))
 	b.press(kb.Home)
