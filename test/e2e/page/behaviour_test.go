@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -339,6 +343,36 @@ func TestBackendThatFails(t *testing.T) {
 	b.click(`nav[aria-label=Views] a[href^="#/overview"]`)
 	startPrometheus(t, p.address, f.data)
 	b.until("that it comes back by itself", `document.querySelector('[data-panel=power] canvas') && !document.querySelector('main .trouble')`)
+}
+
+// TestHistoryThatIsLoading: the page says that the server behind it is not
+// ready, in that server's words, and has the figures by itself when it is.
+func TestHistoryThatIsLoading(t *testing.T) {
+	f := theFleet(t)
+	behind, err := url.Parse(startPrometheus(t, "", f.data).url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ready atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ready.Load() {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"status":"error","errorType":"unavailable","error":"the history is being opened: try again in a few seconds"}`))
+	}))
+	t.Cleanup(front.Close)
+	b := open(t, startUI(t, front.URL, "--step", "5m").url, desktop, `answer 503`, `status of 503`)
+	b.visit(f.at("overview", "24h"))
+	b.until("its words", `[...document.querySelectorAll('.trouble')].some((e) => e.innerText.includes('is being opened'))`)
+	if b.count(`nav[aria-label=Views] a`) < 6 {
+		t.Error("the page is gone")
+	}
+	ready.Store(true)
+	b.until("the figures", `document.querySelectorAll('.trouble').length === 0 && document.querySelector('[data-tile="Energy"]')?.innerText.includes('kWh')`)
 }
 
 // TestQuestionsThatGoWrong: ranges in the future, beyond all limits, and none.
