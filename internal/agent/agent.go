@@ -158,7 +158,7 @@ func (a *Agent) Baseline(ctx context.Context) {
 // and publishes the snapshot. Run does it by itself.
 func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	clock := &a.opts.Clock
-	began, cpu := clock.Mono(), clock.CPU()
+	began, wall, cpu := clock.Mono(), clock.Wall(), clock.CPU()
 	a.readMeter(ctx, began)
 	a.readUsage(ctx)
 	a.learn()
@@ -170,7 +170,7 @@ func (a *Agent) Tick(ctx context.Context) *snapshot.Snapshot {
 	a.seq++
 
 	s := a.books.snapshot()
-	s.Seq, s.Start, s.Time, s.Elapsed, s.Node = a.seq, a.start, clock.Wall(), elapsed, a.opts.NodeName
+	s.Seq, s.Start, s.Time, s.Elapsed, s.Node = a.seq, a.start, wall, elapsed, a.opts.NodeName
 	s.CPU, s.Busy = a.usage.CPU, busy
 	s.Sensors = a.opts.Verdicts
 	if a.opts.Names != nil {

@@ -142,6 +142,7 @@ func families(chosen []string) []Family {
 		{Name: "noether_build_info", Help: "The program that serves this page.", Type: Info, Labels: []string{"version", "revision", "goversion", "goos", "goarch"}, walk: buildInfo},
 		{Name: "noether_start_time_seconds", Help: "When the agent started and every counter was 0, in seconds since 1970.", Unit: "seconds", walk: startTime},
 		{Name: "noether_ticks_total", Help: "Ticks completed.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Seq), 0 })},
+		{Name: "noether_last_tick_timestamp_seconds", Help: "When the last tick read the machine, in seconds since 1970: what this page tells of ends there.", Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return s.Time.UnixNano(), 9 })},
 		{Name: "noether_ticks_missed_total", Help: "Ticks that could not begin because the one before still ran.", Type: Counter, walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.MissedTicks), 0 })},
 		{Name: "noether_tick_duration_seconds", Help: "Time the work of the last tick took.", Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickDuration), 9 })},
 		{Name: "noether_tick_cpu_seconds_total", Help: "CPU time the work of all ticks took.", Type: Counter, Unit: "seconds", walk: self(func(s *snapshot.Snapshot) (int64, int) { return int64(s.Self.TickCPU), 9 })},

@@ -35,7 +35,7 @@ func (l *Ledger) Component(c energy.Component) unit.Energy {
 type Snapshot struct {
 	Seq     uint64        // number of the tick; 1 is the first that has deltas
 	Start   time.Time     // when the agent started, wall clock
-	Time    time.Time     // when the tick ended, wall clock
+	Time    time.Time     // when the tick read the machine, wall clock: the end of what it tells of
 	Elapsed time.Duration // real length of the tick, monotonic
 	Node    string        // --node-name, may be empty
 

@@ -35,33 +35,36 @@ func (l *lab) testUnprivileged(t *testing.T) {
 	if got, want := l.status(t, l.api)["CapEff"], fmt.Sprintf("%016x", 1<<38|1<<39); got != want {
 		t.Errorf("the agent with BPF has CapEff %s, want %s", got, want)
 	}
-	containers := func(p page) map[string]float64 {
-		out := map[string]float64{}
-		for _, s := range p.all("noether_container_joules_total", "namespace", "shop", "component", "cpu", "part", "dynamic") {
-			out[s.Labels["pod"]+"/"+s.Labels["container"]+" "+s.Labels["container_id"]], _ = strconv.ParseFloat(s.Value, 64)
+	// The pages of both at the beginning and the end of the window of the shares:
+	// each agent has its own ticks, so each is held against the CPU time between its own.
+	type rise struct{ joules, perSecond float64 }
+	rises := func(first, last page) (map[string]rise, rise) {
+		out, all, seconds := map[string]rise{}, rise{}, 0.0
+		for _, s := range last.all("noether_container_joules_total", "namespace", "shop", "component", "cpu", "part", "dynamic") {
+			app, _, _ := strings.Cut(s.Labels["pod"], "-")
+			id := s.Labels["container_id"]
+			of := []string{"container_id", id, "component", "cpu", "part", "dynamic"}
+			was := first.all(s.Name, of...)
+			used := l.witness.between(id, first.ticked(), last.ticked()).Seconds()
+			if len(was) == 0 || used == 0 || app == "newsletter" || app == "invoices" {
+				continue
+			}
+			joules := last.sum(s.Name, of...) - first.sum(s.Name, of...)
+			out[s.Labels["pod"]+"/"+s.Labels["container"]] = rise{joules, joules / used}
+			all.joules += joules
+			seconds += used
 		}
-		return out
+		all.perSecond = all.joules / seconds
+		return out, all
 	}
-	// The pages of both at the beginning and the end of the window of the shares.
-	a1, a2, b1, b2 := containers(l.window[0]), containers(l.window[1]), containers(l.window[2]), containers(l.window[3])
-	var a, b float64
-	var steady []string
-	for name := range a2 {
-		_, was := a1[name]
-		_, is := b2[name]
-		app, _, _ := strings.Cut(name, "-")
-		if was && is && a2[name] > a1[name] && app != "newsletter" && app != "invoices" {
-			steady = append(steady, name)
-			a += a2[name] - a1[name]
-			b += b2[name] - b1[name]
-		}
+	byBPF, allBPF := rises(l.window[0], l.window[1])
+	byCgroup, allCgroup := rises(l.window[2], l.window[3])
+	if len(byBPF) < 14 || len(byCgroup) != len(byBPF) {
+		t.Errorf("%d containers on the pages of one agent, %d on those of the other", len(byBPF), len(byCgroup))
 	}
-	if len(steady) < 14 {
-		t.Errorf("%d containers on both pages", len(steady))
-	}
-	for _, name := range steady {
-		short, _, _ := strings.Cut(name, " ")
-		near(t, "share of "+short+" in %, unprivileged", 100*(b2[name]-b1[name])/b, 100*(a2[name]-a1[name])/a, 0.02)
+	for name, is := range byCgroup {
+		// Shares, each by the share of CPU time that the kernel counted meanwhile.
+		near(t, "energy of a second of "+name+" by that of all, unprivileged", is.perSecond/allCgroup.perSecond, byBPF[name].perSecond/allBPF.perSecond, 0.02)
 	}
 }
 
@@ -245,9 +248,9 @@ func (l *lab) testOutage(t *testing.T) {
 		t.Errorf("without the API server these lost their names: %q", absent)
 	}
 	rise := func(before, after page) float64 {
-		return after.sum("noether_node_joules_total") - before.sum("noether_node_joules_total")
+		return (after.sum("noether_node_joules_total") - before.sum("noether_node_joules_total")) / after.ticked().Sub(before.ticked()).Seconds()
 	}
-	near(t, "joules of the machine while the API server is away, by those of the other agent", rise(before, during), rise(otherBefore, l.kubelet.page(t)), 0.05)
+	near(t, "watts of the machine while the API server is away, by those of the other agent", rise(before, during), rise(otherBefore, l.kubelet.page(t)), 0.05)
 	nameless := during.all("noether_pod_joules_total", "pod", "", "component", "cpu", "part", "dynamic")
 	if len(nameless) != 1 {
 		t.Errorf("%d pods are known by their uid alone, want the one that came meanwhile", len(nameless))

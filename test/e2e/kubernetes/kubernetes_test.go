@@ -144,7 +144,7 @@ func (l *lab) testShares(t *testing.T) {
 	l.window[1], l.window[3] = l.api.page(t), l.kubelet.page(t)
 	pods := l.knownNow(t).all()
 
-	var shopEnergy, shopUsed, jobUsed float64
+	var shopEnergy, jobUsed float64
 	joules := func(family string, from, to time.Time) map[string]float64 {
 		return l.rise(t, family+`{job="noether",component="cpu",part="dynamic",namespace="shop"}`, from, to)
 	}
@@ -152,51 +152,59 @@ func (l *lab) testShares(t *testing.T) {
 		return p.app() == "invoices" && p.Metadata.CreationTimestamp.After(first.Add(-time.Second))
 	}
 	energy := joules("noether_pod_joules_total", first, last)
-	used := map[string]float64{}
+	steady := map[string]bool{} // by uid
+	began, ended := l.ticked(t, first), l.ticked(t, last)
+	t.Logf("from %v to %v, ticks %v and %v before their scrapes", first.Format(time.TimeOnly), last.Format(time.TimeOnly), first.Sub(began), last.Sub(ended))
 	for _, p := range pods {
-		u := l.witness.between(p.cgroup(), first, last).Seconds()
+		u := l.witness.between(p.cgroup(), began, ended).Seconds()
 		switch {
 		case p.Metadata.Namespace != "shop":
 		case ofJob(p):
 			jobUsed += u
 		case p.Status.Phase == "Running" && p.Status.StartTime.Before(first.Add(-5*time.Second)):
-			used[p.Metadata.UID] = u
-			shopUsed += u
+			steady[p.Metadata.UID] = true
 		}
 	}
-	for uid := range used {
+	for uid := range steady {
 		shopEnergy += energy[uid]
 	}
-	if len(used) < 13 || shopEnergy == 0 || jobUsed < 5 {
-		t.Fatalf("%d pods of the shop lived all along and used %.1f J; the Job used %.1f s of CPU", len(used), shopEnergy, jobUsed)
-	}
-	for _, p := range pods {
-		if u, ok := used[p.Metadata.UID]; ok {
-			near(t, "share of "+p.Metadata.Name+" in %", 100*energy[p.Metadata.UID]/shopEnergy, 100*u/shopUsed, 0.02)
-		}
+	if len(steady) < 13 || shopEnergy == 0 || jobUsed < 5 {
+		t.Fatalf("%d pods of the shop lived all along and used %.1f J; the Job used %.1f s of CPU", len(steady), shopEnergy, jobUsed)
 	}
 	// What a second of CPU time costs goes with what else the machine does: from
-	// scrape to scrape it is near to what the Job's pods met.
+	// scrape to scrape it is near to what each pod met.
 	var wantJob, wantAll float64
+	want := map[string]float64{} // of each that lived all along
 	from := first
 	for _, to := range l.scrapes(t, first, last) {
 		energy := joules("noether_pod_joules_total", from, to)
+		began, ended := l.ticked(t, from), l.ticked(t, to)
 		var e, u, job, all float64
+		used := map[string]float64{}
 		for _, p := range pods {
 			if p.Metadata.Namespace != "shop" {
 				continue
 			}
-			c := l.witness.between(p.cgroup(), from, to).Seconds()
+			c := l.witness.between(p.cgroup(), began, ended).Seconds()
 			all += c
 			if ofJob(p) {
 				job += c
 			}
-			if _, steady := used[p.Metadata.UID]; steady {
+			if steady[p.Metadata.UID] {
+				used[p.Metadata.UID] = c
 				e, u = e+energy[p.Metadata.UID], u+c
 			}
 		}
 		t.Logf("%.3f J for each second of CPU time, of which the Job used %.2f, at %s", e/u, job, to.Format(time.TimeOnly))
+		for uid, c := range used {
+			want[uid] += e / u * c
+		}
 		wantJob, wantAll, from = wantJob+e/u*job, wantAll+e/u*all, to
+	}
+	for _, p := range pods {
+		if joules, ok := want[p.Metadata.UID]; ok {
+			near(t, "share of "+p.Metadata.Name+" in %", 100*energy[p.Metadata.UID]/shopEnergy, 100*joules/shopEnergy, 0.02)
+		}
 	}
 	// Two scrapes are the ends of these ranges, so increase() would only extrapolate.
 	near(t, "joules of the namespace by its view", sumOf(joules("noether_namespace_joules_total", first, last)), wantAll, 0.02)
@@ -369,14 +377,12 @@ func (l *lab) testSameName(t *testing.T) {
 		}
 		return nil
 	})
-	from := time.Now()
 	ended := a.microjoules(t, "noether_pod_joules_total", "pod_uid", old.Metadata.UID)
 	if ended == 0 {
 		t.Error("the deleted pod is not on the page any more")
 	}
 	time.Sleep(15 * time.Second)
 	b := l.api.page(t)
-	to := time.Now()
 	if now := b.microjoules(t, "noether_pod_joules_total", "pod_uid", old.Metadata.UID); now != ended {
 		t.Errorf("the deleted pod went from %d to %d µJ", ended, now)
 	}
@@ -384,8 +390,8 @@ func (l *lab) testSameName(t *testing.T) {
 		want := []string{"pod_uid", p.Metadata.UID, "component", "cpu", "part", "dynamic"}
 		return b.sum("noether_pod_joules_total", want...) - a.sum("noether_pod_joules_total", want...)
 	}
-	used := func(p pod) float64 { return l.witness.between(p.cgroup(), from, to).Seconds() }
-	// Fifteen ticks of two steady loads, read at most a tick apart.
+	used := func(p pod) float64 { return l.witness.between(p.cgroup(), a.ticked(), b.ticked()).Seconds() }
+	// Fifteen ticks of two steady loads.
 	near(t, "joules of the new orders-0 by those of the frontend", delta(next)/delta(frontend), used(next)/used(frontend), 0.1)
 	complain(t, l.knownNow(t).contradictions(b))
 }

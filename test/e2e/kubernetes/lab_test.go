@@ -440,6 +440,17 @@ func (l *lab) scrape(t *testing.T, after time.Time) time.Time {
 	return when
 }
 
+// ticked is when the machine was read for a page: what it tells of ends there.
+func (p page) ticked() time.Time {
+	return time.UnixMicro(int64(1e6 * p.sum("noether_last_tick_timestamp_seconds")))
+}
+
+// ticked is that of the page that Prometheus scraped at a moment.
+func (l *lab) ticked(t *testing.T, scraped time.Time) time.Time {
+	t.Helper()
+	return time.UnixMicro(int64(1e6 * l.prometheus.one(t, `noether_last_tick_timestamp_seconds{job="noether"}`, scraped.Add(time.Millisecond))))
+}
+
 // scrapes are the times of the agent's scrapes after one until another.
 func (l *lab) scrapes(t *testing.T, first, last time.Time) (times []time.Time) {
 	t.Helper()
