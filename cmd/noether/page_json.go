@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/store"
+	"noether/internal/web"
 )
 
 // pageInfo is what the page needs to know about its server.
@@ -139,7 +141,7 @@ type agentState struct {
 func (d *agentDocuments) check() (any, error) {
 	s := d.snapshot()
 	if s == nil {
-		return nil, errors.New("the first tick is not complete: ask again in a few seconds")
+		return nil, fmt.Errorf("the first tick is not complete: %w", web.ErrNotYet)
 	}
 	names, _ := d.machine.sensorNames()
 	open := strings.Split(names, ", ")

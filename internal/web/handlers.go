@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -10,6 +11,10 @@ import (
 
 	"noether/internal/export/ndjson"
 )
+
+// notYet is the Retry-After of what the first tick brings, in seconds: the
+// length of a usual tick.
+const notYet = "5"
 
 // get limits a handler to GET and HEAD.
 func get(h http.HandlerFunc) http.Handler {
@@ -65,6 +70,7 @@ func writeText(w http.ResponseWriter, text string) {
 func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
 	snap := s.opt.Snapshot()
 	if snap == nil {
+		w.Header().Set("Retry-After", notYet)
 		http.Error(w, "not ready: the first tick is not complete", http.StatusServiceUnavailable)
 		return
 	}
@@ -83,7 +89,11 @@ func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
 func answer(document Document) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		value, err := document()
-		if err != nil {
+		if errors.Is(err, ErrNotYet) {
+			w.Header().Set("Retry-After", notYet)
+			failure(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+			return
+		} else if err != nil {
 			failure(w, http.StatusNotFound, "not_found", err.Error())
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"errors"
 	"io"
 	"net/http"
@@ -285,6 +286,19 @@ func TestTheBuiltPage(t *testing.T) {
 }
 
 func TestADocumentThatIsNotReady(t *testing.T) {
+	opt := pageOptions(t)
+	opt.Snapshot = func() *snapshot.Snapshot { return nil }
+	opt.Check = func() (any, error) { return nil, fmt.Errorf("the first tick is not complete: %w", ErrNotYet) }
+	code, body, header := ask(t, newServer(t, opt).handler, "GET", "/api/noether/v1/check")
+	if want := `{"status":"error","errorType":"unavailable","error":"the first tick is not complete: ask again in a few seconds"}`; code != 503 || strings.TrimSpace(body) != want || header.Get("Retry-After") != "5" {
+		t.Errorf("%d %s, Retry-After %q", code, body, header.Get("Retry-After"))
+	}
+	if code, _, header := ask(t, newServer(t, opt).handler, "GET", "/api/noether/v1/snapshot"); code != 503 || header.Get("Retry-After") != "5" {
+		t.Errorf("snapshot: %d, Retry-After %q", code, header.Get("Retry-After"))
+	}
+}
+
+func TestADocumentThatHasNoJSON(t *testing.T) {
 	opt := pageOptions(t)
 	opt.Snapshot = func() *snapshot.Snapshot { return nil }
 	opt.Check = func() (any, error) { return func() {}, nil } // no JSON has it

@@ -88,8 +88,13 @@ type Server struct {
 }
 
 // Document returns a value that is answered as JSON, or an error that says, to
-// the one who asked, why there is none. Any number of goroutines call it.
+// the one who asked, why there is none: one that is ErrNotYet if asking again
+// helps. Any number of goroutines call it.
 type Document func() (any, error)
+
+// ErrNotYet ends the error of a Document that there will be: the answer is 503
+// and says when to ask again. Others are 404.
+var ErrNotYet = errors.New("ask again in a few seconds")
 
 // New returns a server, or an error if its configuration cannot be used.
 func New(opt Options) (*Server, error) {
