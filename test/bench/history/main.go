@@ -37,6 +37,7 @@ type options struct {
 	repeat   int
 	page     string
 	dir      string
+	ask      bool
 }
 
 func main() {
@@ -57,8 +58,12 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	flags.IntVar(&o.repeat, "repeat", 5, "how often each query is asked")
 	flags.StringVar(&o.page, "page", "docs/performance.md", "the page whose part is replaced; empty prints only")
 	flags.StringVar(&o.dir, "dir", "", "where the history is written, and stays; a temporary directory if empty")
+	flags.BoolVar(&o.ask, "ask", false, "only ask, of a history that an earlier run wrote into dir; prints only")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if o.ask && o.dir == "" {
+		return errors.New("ask a history that was written before: name its directory with -dir")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
@@ -72,12 +77,18 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	written, err := write(ctx, &o, stderr)
+	var written outcome
+	if !o.ask {
+		if written, err = write(ctx, &o, stderr); err != nil {
+			return err
+		}
+	}
+	asked, err := ask(ctx, &o, questions)
 	if err != nil {
 		return err
 	}
-	asked, err := ask(ctx, &o, written.end, questions)
-	if err != nil {
+	if o.ask {
+		_, err = io.WriteString(stdout, reportAsked(&o, asked))
 		return err
 	}
 	text := report(&o, written, asked)
@@ -89,7 +100,6 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 
 // outcome is what writing the week cost.
 type outcome struct {
-	end     time.Time
 	writes  int
 	status  store.Status
 	bytes   int64
@@ -181,7 +191,7 @@ func write(ctx context.Context, o *options, stderr io.Writer) (out outcome, err 
 		time.Sleep(100 * time.Millisecond) // Status looks at files
 	}
 	out.cpu = cpuTime(unix.RUSAGE_SELF) - total - (cpuTime(unix.RUSAGE_THREAD) - own)
-	out.end, out.status = w.s.Time, s.Status()
+	out.status = s.Status()
 	debug.FreeOSMemory()
 	now, err := resident()
 	if err != nil {

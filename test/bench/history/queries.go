@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"noether/internal/web/promapi"
 )
 
@@ -42,6 +44,7 @@ func readQuestions(file string) (list []question, err error) {
 type answer struct {
 	question
 	took   []time.Duration
+	cpu    []time.Duration // of this process, so the client's too
 	bytes  int
 	failed string
 }
@@ -50,17 +53,23 @@ type answer struct {
 type asked struct {
 	answers []answer
 	peak    uint64
+	resting uint64 // resident before the first question
 	opening time.Duration
 }
 
-// ask asks every question as often as wanted, over HTTP on this machine.
-func ask(ctx context.Context, o *options, end time.Time, questions []question) (out asked, err error) {
+// ask asks every question as often as wanted, over HTTP on this machine, at
+// the end of the history.
+func ask(ctx context.Context, o *options, questions []question) (out asked, err error) {
 	began := time.Now()
-	s, closeStore, err := open(ctx, o, func() time.Time { return end }, io.Discard)
+	s, closeStore, err := open(ctx, o, time.Now, io.Discard)
 	if err != nil {
 		return out, err
 	}
 	out.opening = time.Since(began)
+	end := s.Status().Newest
+	if out.resting, err = resident(); err != nil {
+		return out, err
+	}
 	server := httptest.NewServer(promapi.New(promapi.Options{Queryable: s.Queryable, Now: func() time.Time { return end }, Log: slog.New(slog.DiscardHandler)}))
 	defer server.Close()
 	for _, q := range questions {
@@ -69,9 +78,10 @@ func ask(ctx context.Context, o *options, end time.Time, questions []question) (
 		}
 		a := answer{question: q}
 		for range o.repeat {
-			began := time.Now()
+			began, cpu := time.Now(), cpuTime(unix.RUSAGE_SELF)
 			n, err := get(ctx, server.Client(), server.URL, &q, end)
 			a.took = append(a.took, time.Since(began))
+			a.cpu = append(a.cpu, cpuTime(unix.RUSAGE_SELF)-cpu)
 			a.bytes = n
 			if err != nil {
 				a.failed = err.Error()

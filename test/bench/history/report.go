@@ -27,19 +27,26 @@ func report(o *options, w outcome, a asked) string {
 	fmt.Fprintf(&b, "| the longest that a snapshot waited for the one before to be written | %s; measuring waits for none |\n", w.slowest.Round(time.Millisecond))
 	fmt.Fprintf(&b, "| memory | %.0f MiB more than without, %.0f MiB at most; the simulation itself is in the latter |\n", mib(w.resting), mib(w.peak))
 	fmt.Fprintf(&b, "| opening it again | %s |\n", a.opening.Round(time.Millisecond))
+	b.WriteString(reportAsked(o, a))
+	return b.String()
+}
 
-	var all []time.Duration
+// reportAsked reports what the queries cost.
+func reportAsked(o *options, a asked) string {
+	var b strings.Builder
+	var all, cpu []time.Duration
 	for i := range a.answers {
-		all = append(all, a.answers[i].took...)
+		all, cpu = append(all, a.answers[i].took...), append(cpu, a.answers[i].cpu...)
 	}
-	fmt.Fprintf(&b, "\nThe page's %d queries, each asked %d times over HTTP at the end of it: p50 %.1f ms, **p95 %.1f ms** (budget %.0f ms), slowest %.0f ms; %.0f MiB resident at most.\n\n",
-		len(a.answers), o.repeat, ms(at(all, 0.5)), ms(at(all, 0.95)), ms(budget), ms(at(all, 1)), mib(a.peak))
-	fmt.Fprintf(&b, "| the slowest queries | over | p50 ms | kB |\n|---|---|---|---|\n")
+	fmt.Fprintf(&b, "\nThe page's %d queries, each asked %d times over HTTP at the end of it: p50 %.1f ms, **p95 %.1f ms** (budget %.0f ms), slowest %.0f ms; in CPU time p50 %.1f ms, p95 %.1f ms, the most %.0f ms; %.0f MiB resident at most, %.0f MiB before.\n\n",
+		len(a.answers), o.repeat, ms(at(all, 0.5)), ms(at(all, 0.95)), ms(budget), ms(at(all, 1)),
+		ms(at(cpu, 0.5)), ms(at(cpu, 0.95)), ms(at(cpu, 1)), mib(a.peak), mib(a.resting))
+	fmt.Fprintf(&b, "| the slowest queries | over | p50 ms | CPU ms | kB |\n|---|---|---|---|---|\n")
 	slices.SortStableFunc(a.answers, func(x, y answer) int { return int(at(y.took, 0.5) - at(x.took, 0.5)) })
 	for i := range a.answers {
 		q := &a.answers[i]
 		if i < 8 || q.failed != "" {
-			fmt.Fprintf(&b, "| %s | %s | %.1f | %.0f |\n", strings.Join(strings.Fields(q.Name+" "+q.failed), " "), span(time.Duration(q.Seconds)*time.Second), ms(at(q.took, 0.5)), float64(q.bytes)/1e3)
+			fmt.Fprintf(&b, "| %s | %s | %.1f | %.1f | %.0f |\n", strings.Join(strings.Fields(q.Name+" "+q.failed), " "), span(time.Duration(q.Seconds)*time.Second), ms(at(q.took, 0.5)), ms(at(q.cpu, 0.5)), float64(q.bytes)/1e3)
 		}
 	}
 	return b.String()
