@@ -12,6 +12,7 @@ import (
 	"noether/internal/energy"
 	"noether/internal/probe"
 	"noether/internal/sensor"
+	"noether/internal/sensor/hwmon"
 	"noether/internal/sensor/model"
 	"noether/internal/sensor/powercap"
 )
@@ -23,6 +24,7 @@ const Auto = "auto"
 func Table(cfg model.Config) []sensor.Kind {
 	return []sensor.Kind{
 		powercap.Kind(),
+		hwmon.Kind(),
 		model.Kind(cfg),
 	}
 }
