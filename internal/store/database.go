@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -32,12 +30,17 @@ const segmentSize = 16 << 20
 // database is one opening of the database.
 type database struct {
 	*tsdb.DB
-	halted atomic.Bool // its maintenance ended for want of room
+	guard
 }
 
-// openDatabase opens the database in dir, which this process has locked.
-func openDatabase(dir string, o Options, maxBytes int64, log *slog.Logger) (*database, error) {
-	d := &database{}
+// openDatabase opens the database in dir, which this process has locked. broken
+// is called if nobody should use it any more.
+func openDatabase(dir string, o Options, maxBytes int64, log *faults, broken func(error)) (*database, error) {
+	// While it is opened chunks are moved to disk too, on goroutines that nobody guards.
+	if err := canWrite(dir); err != nil {
+		return nil, err
+	}
+	d := &database{guard: guard{dir: dir, broken: broken}}
 	opened := make(chan struct{})
 	opts := tsdb.DefaultOptions()
 	opts.NoLockfile = true // lock has it
@@ -61,15 +64,13 @@ func openDatabase(dir string, o Options, maxBytes int64, log *slog.Logger) (*dat
 		default:
 			return nil // while it is opened
 		}
-	}, func() {
-		// The database's own goroutine asks each minute, and then moves finished
-		// chunks to disk, which ends the program where there is no room: see room.
-		if isFull(noRoom(dir, room)) {
-			d.halted.Store(true)
-			runtime.Goexit()
-		}
+	}, func() { d.tend(d.ForceHeadMMap) })
+	log.reloading(func() { // the database asks which blocks to delete only if it can list them
+		<-opened
+		d.tend(d.ForceHeadMMap)
 	})
-	db, err := tsdb.Open(dir, log, nil, opts, nil)
+	opts.NewCompactorFunc = d.compactor
+	db, err := tsdb.Open(dir, slog.New(log), nil, opts, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the history in %s: %w", dir, err)
 	}
@@ -91,8 +92,12 @@ func beforeDeleting[K comparable, F ~func([]*tsdb.Block) map[K]struct{}](retenti
 }
 
 // close closes the database. It panics in there if it cannot write the chunks
-// in memory; these are in the log too, so nothing is lost.
+// in memory; these are in the log too, so nothing is lost. One that is spoilt
+// stays open: its locks may be held for ever.
 func (d *database) close() (err error) {
+	if d.spoilt.Load() {
+		return d.stopped()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("close the history: %v", r)
@@ -132,10 +137,17 @@ func (d *database) overdue() bool {
 // which is closed by it, and returns the paths that hold them.
 func (d *database) cut(ctx context.Context, at int64) ([]string, error) {
 	dir := d.Dir()
+	if err := d.stopped(); err != nil { // its goroutine ended, and nobody else can compact
+		return nil, errors.Join(err, d.close())
+	}
 	if head := d.Head(); head.MinTime() < at {
 		// What lies before becomes a block.
-		if err := d.CompactHead(tsdb.NewRangeHead(head, head.MinTime(), at-1)); err != nil {
-			return nil, fmt.Errorf("keep the history before the time of %s: %w", time.UnixMilli(at).UTC().Format(time.RFC3339), err)
+		d.foreign.Store(true)
+		err := d.CompactHead(tsdb.NewRangeHead(head, head.MinTime(), at-1))
+		d.foreign.Store(false)
+		if err != nil {
+			err = fmt.Errorf("keep the history before the time of %s: %w", time.UnixMilli(at).UTC().Format(time.RFC3339), err)
+			return nil, errors.Join(err, d.close())
 		}
 	}
 	if err := d.close(); err != nil {

@@ -66,8 +66,11 @@ func (g *gate) leave() {
 	}
 }
 
-// Querier makes a gate a [storage.Queryable].
+// Querier makes a gate a [storage.Queryable]. Who queries reads memory that
+// files are mapped into: from then on a page that the disk does not give is a
+// panic of the calling goroutine, which the engine and net/http recover.
 func (g *gate) Querier(mint, maxt int64) (storage.Querier, error) {
+	faultsPanic()
 	db, err := g.enter()
 	if err != nil {
 		return nil, err

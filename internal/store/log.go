@@ -15,9 +15,17 @@ type faults struct {
 }
 
 type seen struct {
-	mu   sync.Mutex
-	text map[string]string // the last error of each message
+	mu     sync.Mutex
+	text   map[string]string // the last error of each message
+	reload func()            // called on the goroutine of the database that could not list its blocks
 }
+
+// reloadFailed is what the database's goroutine logs, and nobody else, when it
+// could not list its blocks (DB.run in tsdb/db.go).
+const reloadFailed = "reloadBlocks"
+
+// reloading has f called there. It is set before the database is opened.
+func (h *faults) reloading(f func()) { h.seen.reload = f }
 
 func newFaults(h slog.Handler, notice func(error)) *faults {
 	return &faults{Handler: h, notice: notice, seen: &seen{text: map[string]string{}}}
@@ -44,11 +52,16 @@ func (h *faults) Handle(ctx context.Context, r slog.Record) error {
 	before, repeated := h.seen.text[r.Message]
 	h.seen.text[r.Message] = text
 	h.seen.mu.Unlock()
-	if repeated && before == text || !h.Handler.Enabled(ctx, r.Level) {
-		return nil
+	var err error
+	if (!repeated || before != text) && h.Handler.Enabled(ctx, r.Level) {
+		told := r.Clone()
+		told.AddAttrs(slog.String("part", "history"))
+		err = h.Handler.Handle(ctx, told)
 	}
-	r.AddAttrs(slog.String("part", "history"))
-	return h.Handler.Handle(ctx, r)
+	if r.Message == reloadFailed && h.seen.reload != nil {
+		h.seen.reload()
+	}
+	return err
 }
 
 // WithAttrs implements [slog.Handler].

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"noether/internal/snapshot"
@@ -51,19 +52,31 @@ func (s *Store) Run(ctx context.Context) error {
 // The database panics where a file has what it never wrote. That ends the
 // history, which stays locked, and not the program: measuring goes on.
 func (s *Store) once(ctx context.Context) (err error) {
+	var n *session
+	defer faultsPanic()()
 	defer func() {
 		if r := recover(); r != nil {
-			err = &trouble{Failed, fmt.Errorf("use the history: %v", r), "restart the agent; if it stays, move " + s.options.Path + " away", true}
-			s.gate.shut(err)
-			s.fail(ctx, err)
-			<-ctx.Done()
+			err = s.abandon(ctx, n, &trouble{Failed, fmt.Errorf("use the history: %v", r), "restart the agent; if it stays, move " + s.options.Path + " away", true})
 		}
 	}()
-	n, err := s.start(ctx)
+	n, err = s.start(ctx)
 	if err != nil {
 		return err
 	}
-	return n.end(ctx, n.serve(ctx))
+	err = n.serve(ctx)
+	if n.d.spoilt.Load() {
+		return s.abandon(ctx, n, n.d.stopped())
+	}
+	return n.end(ctx, err)
+}
+
+// abandon leaves the history as it is, open and locked, until ctx is done.
+func (s *Store) abandon(ctx context.Context, n *session, err error) error {
+	s.gate.shut(err)
+	s.fail(ctx, err)
+	<-ctx.Done()
+	runtime.KeepAlive(n) // the lock would be released with its file
+	return err
 }
 
 // session is the time between opening and closing the database. It is used by
@@ -124,17 +137,21 @@ func (s *Store) open(ctx context.Context, dir string) (*database, error) {
 			return nil, err
 		}
 	}
-	log := slog.New(newFaults(s.log.Handler(), s.notice))
+	log := newFaults(s.log.Handler(), s.notice)
+	broken := func(err error) { // at once: queries would wait for ever
+		s.gate.shut(err)
+		s.fail(ctx, err)
+	}
 	// What was put aside counts, up to a half.
 	limit := max(s.options.RetentionSize/2, s.options.RetentionSize-size(filepath.Join(s.options.Path, asideDir)))
-	d, err := openDatabase(dir, s.options, limit, log)
+	d, err := openDatabase(dir, s.options, limit, log, broken)
 	if err == nil || blame(dir, err).known {
 		return d, err
 	}
 	if err := s.aside(ctx, "the samples of the last hours cannot be read: "+err.Error(), filepath.Join(dir, "wal"), filepath.Join(dir, "chunks_head")); err != nil {
 		return nil, err
 	}
-	return openDatabase(dir, s.options, limit, log)
+	return openDatabase(dir, s.options, limit, log, broken)
 }
 
 // serve writes what is offered until ctx is done or something is wrong.
@@ -153,6 +170,10 @@ func (n *session) serve(ctx context.Context) error {
 
 // take writes a snapshot, if it is time for one.
 func (n *session) take(ctx context.Context, snap *snapshot.Snapshot) error {
+	stopped := n.d.stopped()
+	if stopped != nil && !isFull(stopped) {
+		return stopped
+	}
 	mono := n.options.Now()
 	v, at := n.c.judge(snap.Time, mono, snap.Elapsed)
 	if v == early {
@@ -171,11 +192,11 @@ func (n *session) take(ctx context.Context, snap *snapshot.Snapshot) error {
 		need += size(filepath.Join(n.d.Dir(), "wal")) // what opening it may take
 	}
 	err := noRoom(n.d.Dir(), need)
-	if err == nil && (n.full || n.d.halted.Load()) {
+	if err == nil && (n.full || stopped != nil) {
 		return errAgain
 	}
 	if err == nil {
-		err = n.w.write(ctx, snap, at.UnixMilli())
+		err = n.d.add(func() error { return n.w.write(ctx, snap, at.UnixMilli()) })
 	}
 	if isFull(err) {
 		n.full = true
@@ -238,11 +259,11 @@ func (n *session) end(ctx context.Context, err error) error {
 // ends all series.
 func (n *session) finish(ctx context.Context) error {
 	if snap := n.newest.Load(); snap != nil && n.c.believes(snap.Time, n.options.Now()) {
-		if err := n.w.write(ctx, snap, snap.Time.UnixMilli()); err != nil {
+		if err := n.d.add(func() error { return n.w.write(ctx, snap, snap.Time.UnixMilli()) }); err != nil {
 			return err
 		}
 	}
-	err := n.w.stop(ctx)
+	err := n.d.add(func() error { return n.w.stop(ctx) })
 	n.samples.Add(n.w.take())
 	return err
 }
