@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -225,6 +226,75 @@ func TestInnerCgroupOfV2RestsUntilAChildGoes(t *testing.T) {
 	os.RemoveAll(filepath.Join(h.Dir, "pod/init"))
 	set(13*second, 8*second)
 	equal(t, "a child went", use(t, tree), usage{"/pod": second, "/pod/app": 3 * second})
+}
+
+func TestCountersThatAreTold(t *testing.T) {
+	h := Hierarchy{Dir: t.TempDir(), Counter: "cpu.stat"}
+	set := func(pod, app, other time.Duration) {
+		group(t, h, "/", 0)
+		group(t, h, "/pod", pod)
+		group(t, h, "/pod/app", app)
+		group(t, h, "/pod/other", other)
+	}
+	set(0, 0, 0)
+	tree, _ := openTree(t, h, 100)
+	tree.nodes[Root].bare = true
+	id := func(path string) uint64 { return inode(t, filepath.Join(h.Dir, path)) }
+	ask := func(told usage) usage {
+		t.Helper()
+		err := tree.Ask(func(tell func(uint64, time.Duration)) error {
+			for path, counter := range told {
+				tell(id(path), counter)
+			}
+			tell(1<<60, time.Hour) // of another cgroup namespace
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := tree.Read(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := usage{}
+		for _, u := range list {
+			if u.CPU != 0 {
+				got[tree.Path(u.Slot)] = u.CPU
+			}
+		}
+		return got
+	}
+	ask(nil) // the baseline
+	set(90*second, 90*second, 4*second)
+	equal(t, "what is told counts, and of what is not, its file", ask(usage{"pod": 9 * second, "pod/app": 3*second + 1}),
+		usage{"/pod": 2*second - 1, "/pod/app": 3*second + 1, "/pod/other": 4 * second})
+	set(10*second, 4*second, 4*second)
+	equal(t, "the files go on from there", use(t, tree), usage{"/pod/app": second - 1, "/pod": 1})
+
+	// What was not added up just now is of some time in the past.
+	os.Remove(filepath.Join(h.Dir, "pod/cpu.stat"))
+	tree.nodes[tree.byID[id("pod")]].close(tree)
+	err := tree.Ask(func(func(uint64, time.Duration)) error {
+		t.Error("asked although the counter above cannot be read")
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	group(t, h, "/pod", 10*second)
+	wrong := errors.New("wrong")
+	if err := tree.Ask(func(func(uint64, time.Duration)) error { return wrong }); !errors.Is(err, wrong) {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
 }
 
 func TestTouchAndNearest(t *testing.T) {

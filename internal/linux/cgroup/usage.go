@@ -38,6 +38,8 @@ type book struct {
 	known   bool          // counter has been read
 	fresh   bool          // some of the counter may have been told as its parent's
 	failed  bool          // the last reading failed
+	told    time.Duration // the counter as a Counters told it
+	heard   uint64        // the number of the Read that it told it for
 	bare    bool          // the counter is not that of a workload: the root of v2 counts the whole machine
 }
 
@@ -49,6 +51,33 @@ func (b *book) close(t *Tree) error {
 	b.file = nil
 	t.open--
 	return err
+}
+
+// Counters tells the counters of many cgroups by their ids: each as the kernel
+// added it up when the file of that one, or of one above it, was read last.
+type Counters func(tell func(id uint64, counter time.Duration)) error
+
+// Ask has counters tell what the next Read then need not read from files. Of
+// v2 only: there one reading at the top brings everything below up to date.
+func (t *Tree) Ask(counters Counters) error {
+	top := []int32{Root}
+	if t.nodes[Root].bare {
+		top = t.nodes[Root].children
+	}
+	for _, slot := range top {
+		if _, err := t.count(&t.nodes[slot]); err != nil {
+			return nil //nolint:nilerr // what is below it may be of long ago: Read takes the files, and tells what is wrong with them
+		}
+	}
+	return counters(t.tell)
+}
+
+// hear notes what a Counters tells.
+func (t *Tree) hear(id uint64, counter time.Duration) {
+	if slot, ok := t.byID[id]; ok {
+		n := &t.nodes[slot]
+		n.told, n.heard = counter, t.reads+1
+	}
 }
 
 // Read appends to dst the own use of every cgroup whose counter could be read.
@@ -63,6 +92,7 @@ func (t *Tree) Read(dst []Usage) (_ []Usage, err error) {
 	for _, slot := range t.order {
 		t.nodes[slot].below = t.nodes[slot].gone
 	}
+	t.reads++
 	fresh := false
 	for _, slot := range t.order {
 		n := &t.nodes[slot]
@@ -71,7 +101,11 @@ func (t *Tree) Read(dst []Usage) (_ []Usage, err error) {
 		}
 		value, readErr := n.below+n.booked, error(nil)
 		if n.due || !n.resting || n.fresh {
-			value, readErr = t.count(n)
+			if n.heard == t.reads {
+				value = n.told
+			} else {
+				value, readErr = t.count(n)
+			}
 			n.due = false
 		}
 		if readErr != nil {
@@ -98,7 +132,6 @@ func (t *Tree) Read(dst []Usage) (_ []Usage, err error) {
 		dst = append(dst, Usage{Slot: slot, CPU: n.own})
 		n.own, n.fresh = 0, n.failed
 	}
-	t.read = true
 	return dst, err
 }
 
@@ -108,7 +141,7 @@ func (t *Tree) Read(dst []Usage) (_ []Usage, err error) {
 func (t *Tree) settle(n *node, fresh bool) {
 	own := n.counter - n.below
 	switch more := own - n.booked; {
-	case !t.read:
+	case t.reads == 1:
 		n.booked = own
 	case more >= 0:
 		n.own, n.booked = more, own

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"noether/internal/linux"
+	counters "noether/internal/linux/cgroup"
 	"noether/internal/probe"
 	"noether/internal/usage"
 	"noether/internal/usage/bpf"
@@ -181,7 +182,23 @@ func (l *Ladder) openBPF(ctx context.Context) ([]usage.Source, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return []usage.Source{s}, "every process, those that end in between too; listed by " + s.Rung() + l.covers(), nil
+	covers := "every process, those that end in between too; listed by " + s.Rung() + l.covers()
+	if s.Counts() && l.groups != nil && l.index.Layout().Counters.V2() {
+		covers += ", read at once"
+		l.groups.Ask(l.atOnce(s))
+	}
+	return []usage.Source{s}, covers, nil
+}
+
+// atOnce returns what tells the counters of cgroups that s reads.
+func (l *Ladder) atOnce(s *bpf.Source) counters.Counters {
+	return func(tell func(uint64, time.Duration)) error {
+		err := s.Count(tell)
+		if err != nil {
+			l.opts.Log.Warn("cgroups are read one by one from now on", slog.Any("error", err))
+		}
+		return err
+	}
 }
 
 // openProcfs opens procfs and, if hooked, beside it the hooks that tell of
@@ -268,6 +285,9 @@ func (l *Ladder) closeTasks() error {
 		err = errors.Join(err, s.Close())
 	}
 	l.tasks = nil
+	if l.groups != nil {
+		l.groups.Ask(nil)
+	}
 	return err
 }
 

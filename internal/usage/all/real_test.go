@@ -18,6 +18,12 @@ import (
 // when it has ended (wait4(2)).
 func TestRealChildrenAreCredited(t *testing.T) {
 	fs := linux.Under("")
+	t.Run("as mounted", func(t *testing.T) { realChildren(t, fs) })
+	fs.Cgroup += "/unified" // of a hybrid host: by itself like any other v2
+	t.Run("v2", func(t *testing.T) { realChildren(t, fs) })
+}
+
+func realChildren(t *testing.T, fs linux.FS) {
 	layout, err := cgroup.Detect(fs.Cgroup)
 	if err != nil {
 		t.Skipf("skipped: %v", err)

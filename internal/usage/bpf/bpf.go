@@ -80,7 +80,8 @@ type Source struct {
 	facts  facts
 	rung   string
 	hooks  *hooks
-	walker walker // nil if HooksOnly
+	walker walker        // nil if HooksOnly
+	groups *groupCounter // nil if Count does not work
 	table  *usage.Table
 	seen   usage.Seen
 	exits  exitBatch
@@ -141,6 +142,10 @@ func Open(ctx context.Context, opts Options) (*Source, error) {
 	}
 	if err := s.openWalker(ctx, l, procs); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if s.rung == RungSyscall {
+		// Without it counters are read from files: no reason to fail.
+		s.groups, _ = l.groupCounter()
 	}
 	return s, nil
 }
@@ -326,7 +331,10 @@ func (s *Source) Close() error {
 	if s.walker != nil {
 		err = s.walker.close()
 	}
+	if s.groups != nil {
+		err = errors.Join(err, s.groups.close())
+	}
 	err = errors.Join(err, s.hooks.close())
-	s.walker, s.hooks = nil, nil
+	s.walker, s.groups, s.hooks = nil, nil, nil
 	return err
 }

@@ -26,7 +26,7 @@ func TestLayout(t *testing.T) {
 	}
 	type layout [][2]uint32 // offset, size
 	for name, v := range map[string]any{
-		"task_record": taskRecord{}, "exit_key": exitKey{}, "exit_value": exitValue{}, "shared": shared{},
+		"task_record": taskRecord{}, "group_record": groupRecord{}, "exit_key": exitKey{}, "exit_value": exitValue{}, "shared": shared{},
 	} {
 		var c *btf.Struct
 		if err := spec.Types.TypeByName(name, &c); err != nil {

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/google/go-cmp/cmp"
+
 	"noether/internal/probe"
 	"noether/internal/workload"
 )
@@ -420,6 +422,90 @@ func TestHybridHostsGiveTheCpuacctID(t *testing.T) {
 	}
 	stdin.Close()
 	cmd.Wait()
+}
+
+// What is told of cgroups is what their files say, as of the last time that
+// somebody read those at the top.
+func TestCountsAreThoseOfTheFiles(t *testing.T) {
+	root := unifiedRoot(t)
+	s := open(t, Options{Rung: RungSyscall})
+	if !s.Counts() {
+		t.Skip("this kernel has no iterator over cgroups: use Linux 6.7 or newer")
+	}
+	read := func() map[uint64]time.Duration {
+		got := map[uint64]time.Duration{}
+		if err := s.Count(func(id uint64, cpu time.Duration) { got[id] = cpu }); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	base := filepath.Join(root, fmt.Sprintf("noether-test-%d", os.Getpid()))
+	inner := filepath.Join(base, "inner")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Skipf("no cgroup can be made here: %v", err)
+	}
+	innerID, baseID := inode(t, inner), inode(t, base)
+	fd, err := os.Open(inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := role(t, "burn", "1", "20")
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(fd.Fd())
+	if err := errors.Join(cmd.Run(), fd.Close()); err != nil {
+		t.Fatal(err)
+	}
+	stat := func(dir string) time.Duration {
+		text, err := os.ReadFile(dir + "/cpu.stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var micro int64
+		if _, err := fmt.Sscanf(string(text), "usage_usec %d", &micro); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(micro) * time.Microsecond
+	}
+	var diff string
+	for range 100 { // a process that has ended still runs for a moment
+		outer := stat(base) // which has the kernel add up what is below
+		got := read()
+		want := []time.Duration{outer, stat(inner)}
+		if diff = cmp.Diff(want, []time.Duration{got[baseID].Truncate(time.Microsecond), got[innerID].Truncate(time.Microsecond)}); diff == "" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if diff != "" {
+		t.Errorf("the files say (-), told was (+):\n%s", diff)
+	}
+	if used := read()[innerID]; used < 20*time.Millisecond {
+		t.Errorf("%v were used, want at least 20ms", used)
+	}
+	for _, dir := range []string{inner, base} {
+		for range 100 { // it is busy until the kernel has let go of the process
+			if err = os.Remove(dir); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := read()
+	if _, ok := after[innerID]; ok {
+		t.Error("a cgroup that is gone is still told of")
+	}
+	if _, ok := after[baseID]; ok {
+		t.Error("a cgroup that is gone is still told of")
+	}
+	if allocs := testing.AllocsPerRun(5, func() {
+		if err := s.Count(func(uint64, time.Duration) {}); err != nil {
+			t.Fatal(err)
+		}
+	}); allocs != 0 {
+		t.Errorf("%v allocations per Count, want 0", allocs)
+	}
 }
 
 func TestReadAllocatesNothing(t *testing.T) {

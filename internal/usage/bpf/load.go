@@ -146,12 +146,7 @@ func (h *hooks) close() error {
 type arrayWalker struct {
 	host      hierarchies
 	residency bool
-	coll      *ebpf.Collection
-	prog      *ebpf.Program
-	mem       []byte
-	list      []taskRecord // in mem
-	attr      attrTestRun
-	args      struct{ count, dropped uint32 }
+	table[taskRecord]
 }
 
 // arrayWalker has room for n processes.
@@ -163,10 +158,10 @@ func (l *loader) arrayWalker(state *ebpf.Map, n int) (walker, error) {
 	return w, nil
 }
 
-// needWalk refuses kernels that cannot walk tasks in a program of their own
-// (kernel/bpf/task_iter.c): what the verifier says there explains nothing.
-func (l *loader) needWalk() error {
-	const name = "bpf_iter_task_new"
+// need refuses kernels without a function that programs call, such as those
+// that cannot walk tasks in a program of their own (kernel/bpf/task_iter.c):
+// what the verifier says there explains nothing.
+func (l *loader) need(name string) error {
 	kernel, err := l.cache.Kernel()
 	if err != nil {
 		return &noTypesError{err}
@@ -186,7 +181,7 @@ func room(n int) int {
 }
 
 func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
-	if err := l.needWalk(); err != nil {
+	if err := l.need("bpf_iter_task_new"); err != nil {
 		return err
 	}
 	coll, err := l.load([]string{tasksProgWalk}, []string{tasksMapTasks, tasksMapState, tasksMapSets},
@@ -195,21 +190,13 @@ func (w *arrayWalker) open(l *loader, state *ebpf.Map, n int) error {
 	if err != nil {
 		return err
 	}
-	page := int(pageSize)
-	mem, err := unix.Mmap(coll.Maps[tasksMapTasks].FD(), 0, (n*recordSize+page-1)/page*page, unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		coll.Close()
-		return fmt.Errorf("map list of processes: %w", err)
-	}
-	w.coll, w.mem, w.prog = coll, mem, coll.Programs[tasksProgWalk]
-	w.list = unsafe.Slice((*taskRecord)(unsafe.Pointer(&mem[0])), n)
-	return nil
+	return w.table.open(coll, tasksProgWalk, tasksMapTasks, n)
 }
 
 func (w *arrayWalker) walk(s *Source) error {
 	for {
 		if err := w.run(); err != nil {
-			return err
+			return fmt.Errorf("walk all processes: %w", err)
 		}
 		n := int(w.args.count)
 		if w.args.dropped == 0 {
@@ -223,24 +210,6 @@ func (w *arrayWalker) walk(s *Source) error {
 			return err
 		}
 	}
-}
-
-func (w *arrayWalker) run() error {
-	w.args.count, w.args.dropped = 0, 0
-	w.attr = attrTestRun{
-		progFD:    uint32(w.prog.FD()),
-		ctxIn:     addr(unsafe.Pointer(&w.args)),
-		ctxSizeIn: uint32(unsafe.Sizeof(w.args)),
-	}
-	_, errno := bpfCall(unix.BPF_PROG_TEST_RUN, unsafe.Pointer(&w.attr), unsafe.Sizeof(w.attr))
-	runtime.KeepAlive(w)
-	if errno != 0 {
-		return fmt.Errorf("walk all processes: %w", errno)
-	}
-	if w.attr.retval != 0 {
-		return fmt.Errorf("walk all processes: BPF program returned %d", w.attr.retval)
-	}
-	return nil
 }
 
 // grow makes room for n processes.
@@ -257,12 +226,6 @@ func (w *arrayWalker) grow(s *Source, n int) error {
 		return err
 	}
 	return old.close()
-}
-
-func (w *arrayWalker) close() error {
-	err := unix.Munmap(w.mem)
-	w.coll.Close()
-	return err
 }
 
 // fileWalker lists processes by reading a BPF iterator. It sees those of its

@@ -17,6 +17,10 @@ type taskRecord struct {
 	Comm           [16]byte
 }
 
+type groupRecord struct {
+	ID, Runtime uint64 // nanoseconds
+}
+
 // kernelThread is the one flag of taskRecord.
 const kernelThread = 1
 

@@ -18,10 +18,12 @@ import (
 const (
 	tasksMapCgroups          = "cgroups"
 	tasksMapExits            = "exits"
+	tasksMapGroups           = "groups"
 	tasksMapScratch          = "scratch"
 	tasksMapSets             = "sets"
 	tasksMapState            = "state"
 	tasksMapTasks            = "tasks"
+	tasksProgCount           = "count"
 	tasksProgFreed           = "freed"
 	tasksProgGone            = "gone"
 	tasksProgListBounded     = "list_bounded"
@@ -75,6 +77,7 @@ type tasksSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksProgramSpecs struct {
+	Count       *ebpf.ProgramSpec `ebpf:"count"`
 	Freed       *ebpf.ProgramSpec `ebpf:"freed"`
 	Gone        *ebpf.ProgramSpec `ebpf:"gone"`
 	ListBounded *ebpf.ProgramSpec `ebpf:"list_bounded"`
@@ -89,6 +92,7 @@ type tasksProgramSpecs struct {
 type tasksMapSpecs struct {
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
 	Exits   *ebpf.MapSpec `ebpf:"exits"`
+	Groups  *ebpf.MapSpec `ebpf:"groups"`
 	Scratch *ebpf.MapSpec `ebpf:"scratch"`
 	Sets    *ebpf.MapSpec `ebpf:"sets"`
 	State   *ebpf.MapSpec `ebpf:"state"`
@@ -126,6 +130,7 @@ func (o *tasksObjects) Close() error {
 type tasksMaps struct {
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
 	Exits   *ebpf.Map `ebpf:"exits"`
+	Groups  *ebpf.Map `ebpf:"groups"`
 	Scratch *ebpf.Map `ebpf:"scratch"`
 	Sets    *ebpf.Map `ebpf:"sets"`
 	State   *ebpf.Map `ebpf:"state"`
@@ -136,6 +141,7 @@ func (m *tasksMaps) Close() error {
 	return _TasksClose(
 		m.Cgroups,
 		m.Exits,
+		m.Groups,
 		m.Scratch,
 		m.Sets,
 		m.State,
@@ -156,6 +162,7 @@ type tasksVariables struct {
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksPrograms struct {
+	Count       *ebpf.Program `ebpf:"count"`
 	Freed       *ebpf.Program `ebpf:"freed"`
 	Gone        *ebpf.Program `ebpf:"gone"`
 	ListBounded *ebpf.Program `ebpf:"list_bounded"`
@@ -166,6 +173,7 @@ type tasksPrograms struct {
 
 func (p *tasksPrograms) Close() error {
 	return _TasksClose(
+		p.Count,
 		p.Freed,
 		p.Gone,
 		p.ListBounded,

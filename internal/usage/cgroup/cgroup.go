@@ -17,8 +17,9 @@ import (
 // Source reads the counters of an index. It begins the index's ticks: what
 // else uses the index reads after it. One goroutine at a time.
 type Source struct {
-	index *usage.Index
-	buf   []cgroup.Usage
+	index    *usage.Index
+	counters cgroup.Counters // nil: there are only files
+	buf      []cgroup.Usage
 }
 
 // Open returns a source of what index counts; it does not own index.
@@ -51,9 +52,16 @@ func (s *Source) Covers() string {
 	return text
 }
 
+// Ask has counters tell of many cgroups at once, instead of their files, until
+// it fails. Nil is for the files again. It is for v2 only.
+func (s *Source) Ask(counters cgroup.Counters) { s.counters = counters }
+
 // Read appends every cgroup and what it used to dst.Groups.
 func (s *Source) Read(_ context.Context, dst *workload.Usage) error {
 	s.index.Refresh()
+	if s.counters != nil && s.index.Counters().Ask(s.counters) != nil {
+		s.counters = nil
+	}
 	var err error
 	s.buf, err = s.index.Counters().Read(s.buf[:0])
 	for _, u := range s.buf {

@@ -38,6 +38,8 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_F_NO_PREALLOC = 1 << 0, BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 
+struct task_struct;
+
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*const bpf_probe_read_kernel)(void *dst, u32 size, const void *src) = (void *)113;
@@ -45,6 +47,7 @@ static long (*const bpf_probe_read_kernel_str)(void *dst, u32 size, const void *
 static u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
 static long (*const bpf_seq_write)(void *seq, const void *data, u32 len) = (void *)127;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static long (*const bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)181;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -58,12 +61,21 @@ struct kernfs_node {
 struct cgroup_root {
 	int hierarchy_id;
 };
-struct cgroup {
-	struct kernfs_node *kn;
-	struct cgroup_root *root;
-};
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	unsigned int flags;
+};
+struct task_cputime {
+	unsigned long long sum_exec_runtime;
+};
+struct cgroup_base_stat {
+	struct task_cputime cputime;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+	struct cgroup_base_stat bstat;
 };
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
@@ -131,6 +143,18 @@ enum { BPF_TASK_ITER_ALL_PROCS, BPF_TASK_ITER_ALL_THREADS, BPF_TASK_ITER_PROC_TH
 extern int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task, unsigned int flags) __weak __ksym;
 extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it) __weak __ksym;
 extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __weak __ksym;
+
+/* Open-coded iterator over cgroups, kernel 6.7 and later (kernel/bpf/cgroup_iter.c). */
+struct bpf_iter_css {
+	u64 opaque[3];
+} __attribute__((aligned(8)));
+enum { BPF_CGROUP_ITER_DESCENDANTS_PRE = 2 }; /* include/uapi/linux/bpf.h */
+enum { CSS_ONLINE = 1 << 1 };                 /* include/linux/cgroup-defs.h */
+extern int bpf_iter_css_new(struct bpf_iter_css *it, struct cgroup_subsys_state *start, unsigned int flags) __weak __ksym;
+extern struct cgroup_subsys_state *bpf_iter_css_next(struct bpf_iter_css *it) __weak __ksym;
+extern void bpf_iter_css_destroy(struct bpf_iter_css *it) __weak __ksym;
+extern struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgroup, int level) __weak __ksym;
+extern void bpf_cgroup_release(struct cgroup *cgroup) __weak __ksym;
 extern void bpf_rcu_read_lock(void) __weak __ksym;
 extern void bpf_rcu_read_unlock(void) __weak __ksym;
 

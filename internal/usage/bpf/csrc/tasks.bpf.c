@@ -116,6 +116,21 @@ struct {
 	__type(value, struct set_ids);
 } sets SEC(".maps");
 
+/* The CPU time of a cgroup of the unified hierarchy, those below it included,
+ * as of the last time that somebody read cpu.stat of it or above it. */
+struct group_record {
+	u64 id;
+	u64 runtime; /* ns */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096); /* set by user space */
+	__type(key, u32);
+	__type(value, struct group_record);
+} groups SEC(".maps");
+
 static __always_inline struct shared *shared(void)
 {
 	u32 zero = 0;
@@ -246,6 +261,51 @@ int walk(struct walk_args *args)
 	bpf_iter_task_destroy(&it);
 	bpf_rcu_read_unlock();
 	sh->walked = bpf_ktime_get_boot_ns();
+	args->count = count;
+	args->dropped = dropped;
+	return 0;
+}
+
+/* ---- every cgroup, in one syscall: kernel 6.7 and later ---- */
+
+SEC("syscall")
+int count(struct walk_args *args)
+{
+	struct cgroup_subsys_state *css;
+	struct cgroup *cgroup, *root;
+	u32 count = 0, dropped = 0;
+	struct task_struct *task;
+	struct bpf_iter_css it;
+	struct css_set *set;
+
+	task = bpf_get_current_task_btf();
+	bpf_rcu_read_lock();
+	set = task->cgroups;
+	cgroup = set ? set->dfl_cgrp : NULL;
+	root = cgroup ? bpf_cgroup_ancestor(cgroup, 0) : NULL;
+	if (!root) {
+		bpf_rcu_read_unlock();
+		return 1;
+	}
+	bpf_iter_css_new(&it, &root->self, BPF_CGROUP_ITER_DESCENDANTS_PRE);
+	while ((css = bpf_iter_css_next(&it))) {
+		struct group_record *r;
+		u32 at = count;
+
+		if (!(css->flags & CSS_ONLINE)) /* removed, but something of it is still held */
+			continue;
+		r = bpf_map_lookup_elem(&groups, &at);
+		if (!r) {
+			dropped++;
+			continue;
+		}
+		r->id = css->cgroup->kn->id;
+		r->runtime = css->cgroup->bstat.cputime.sum_exec_runtime;
+		count++;
+	}
+	bpf_iter_css_destroy(&it);
+	bpf_rcu_read_unlock();
+	bpf_cgroup_release(root);
 	args->count = count;
 	args->dropped = dropped;
 	return 0;
