@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -142,7 +143,7 @@ func runAgent(ctx context.Context, p *process, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := openMachine(ctx, cfg, log, clock)
+	m, err := openMachine(ctx, p, cfg, log, clock, 0)
 	if err != nil {
 		return err
 	}
@@ -229,7 +230,7 @@ func announce(log *slog.Logger, cfg *config.Config, m *machine, addrs []net.Addr
 	names, quality := m.sensorNames()
 	log.Info("measuring energy", slog.String("sensor", names), slog.String("quality", quality.String()))
 	for _, v := range m.verdicts {
-		if quality == energy.Estimated && v.Status != probe.Works && v.Status != probe.Absent {
+		if quality == energy.Estimated && !slices.Contains(strings.Split(names, ", "), v.Name) && v.Status != probe.Works && v.Status != probe.Absent {
 			log.Warn("a better sensor is out of reach", slog.String("sensor", v.Name),
 				slog.String("status", v.Status.String()), slog.String("reason", v.Reason), slog.String("remedy", v.Remedy))
 		}

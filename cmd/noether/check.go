@@ -64,7 +64,8 @@ func checkSettings() []string {
 	return append([]string{
 		"config", "listen", "web.config-file", "interval", "keep-finished", "processes", "sensor", "usage", "policy", "node-name",
 		"kube-source", "kube-config", "kube-kubelet-url", "kube-kubelet-ca", "kube-token-file", "kube-pod-labels", "container-names",
-		"root", "procfs", "sysfs", "cgroupfs", "model.idle-watts", "model.max-watts", "model.tdp-watts", "log.level", "log.format",
+		"root", "procfs", "sysfs", "cgroupfs", "model.idle-watts", "model.max-watts", "model.tdp-watts",
+		"redfish.url", "redfish.credentials-file", "redfish.ca-file", "redfish.chassis", "redfish.interval", "log.level", "log.format",
 	}, siteSettings()...)
 }
 
@@ -121,7 +122,7 @@ func runCheck(ctx context.Context, p *process, flags *config.Flags, asJSON, meas
 	}
 	r.lookAround(ctx, p, &cfg)
 	if len(r.Problems) == 0 {
-		r.lookAhead(ctx, &cfg)
+		r.lookAhead(ctx, p, &cfg)
 	} else {
 		r.Agent.Reason = "the settings are wrong"
 	}
@@ -145,7 +146,7 @@ func runCheck(ctx context.Context, p *process, flags *config.Flags, asJSON, meas
 // lookAround probes every sensor and every usage source, whatever the settings chose.
 func (r *report) lookAround(ctx context.Context, p *process, cfg *config.Config) {
 	clock := agent.SystemClock()
-	open, verdicts, _ := sensors.Open(ctx, sensorEnv(cfg, clock), []string{"auto"}, sensors.Table(cfg.Model))
+	open, verdicts, _ := sensors.Open(ctx, sensorEnv(cfg, clock, patience), []string{"auto"}, sensorTable(p, cfg, slog.New(slog.DiscardHandler)))
 	_ = (&machine{sensors: open}).close() // they were opened to be looked at
 	for _, v := range verdicts {
 		r.Sensors = append(r.Sensors, verdictOf(v))
@@ -175,7 +176,7 @@ func verdictOf(v probe.Verdict) verdict {
 }
 
 // lookAhead does for a second what the agent would do.
-func (r *report) lookAhead(ctx context.Context, cfg *config.Config) {
+func (r *report) lookAhead(ctx context.Context, p *process, cfg *config.Config) {
 	clock := agent.SystemClock()
 	quiet := slog.New(slog.DiscardHandler)
 	if _, err := web.New(web.Options{Listen: cfg.Listen, ConfigFile: cfg.WebConfig, Now: clock.Wall, Log: quiet, Snapshot: func() *snapshot.Snapshot { return nil }}); err != nil {
@@ -188,7 +189,7 @@ func (r *report) lookAhead(ctx context.Context, cfg *config.Config) {
 		r.Agent.Reason = "the settings are wrong"
 		return
 	}
-	m, err := openMachine(ctx, cfg, quiet, clock)
+	m, err := openMachine(ctx, p, cfg, quiet, clock, patience)
 	if err != nil {
 		r.Agent.Reason = err.Error()
 		return

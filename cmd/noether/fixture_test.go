@@ -61,7 +61,7 @@ func TestStatAsksAnAgentWhereTheSensorIsClosed(t *testing.T) {
 		{s.url, "powercap of the agent at " + s.url, "the running agent was asked instead"},
 		{"http://127.0.0.1:1", "model", "powercap is masked"},
 	} {
-		m, notes, err := openMeter(t.Context(), &cfg, &statOptions{agentURL: c.url}, false, nil, slog.New(slog.DiscardHandler))
+		m, notes, err := openMeter(t.Context(), &process{}, &cfg, &statOptions{agentURL: c.url}, false, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -147,7 +147,7 @@ func (d *agentDocuments) check() (any, error) {
 	open := strings.Split(names, ", ")
 	answer := checkAnswer{At: s.Time.UTC(), Sensors: []verdict{}, Usage: []verdict{}, Names: []verdict{}, Site: []verdict{}, Store: d.store()}
 	for _, v := range s.Sensors {
-		shown := verdictOf(v)
+		shown := verdictOf(d.machine.now(v, s.Zones))
 		shown.Chosen = slices.Contains(open, v.Name)
 		answer.Sensors = append(answer.Sensors, shown)
 	}

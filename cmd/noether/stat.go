@@ -152,7 +152,7 @@ func runStat(ctx context.Context, p *process, flags *config.Flags, o *statOption
 	if cageErr != nil {
 		c = nil
 	}
-	m, notes, err := openMeter(ctx, &cfg, o, askAgent, c, statLogger(p, &cfg))
+	m, notes, err := openMeter(ctx, p, &cfg, o, askAgent, c, statLogger(p, &cfg))
 	if err != nil {
 		return fail(errors.Join(err, c.remove()))
 	}
@@ -275,12 +275,12 @@ func measure(ctx context.Context, p *process, m meter, c *cage, interval time.Du
 
 // openMeter opens this machine's sensors, or, where a better one is forbidden
 // and an agent runs, that agent.
-func openMeter(ctx context.Context, cfg *config.Config, o *statOptions, askAgent bool, c *cage, log *slog.Logger) (meter, []string, error) {
+func openMeter(ctx context.Context, p *process, cfg *config.Config, o *statOptions, askAgent bool, c *cage, log *slog.Logger) (meter, []string, error) {
 	if askAgent {
 		m, err := openRemote(ctx, o.agentURL)
 		return m, nil, err
 	}
-	m, forbidden, err := openLocal(ctx, cfg, c, log)
+	m, forbidden, err := openLocal(ctx, p, cfg, c, log)
 	if len(forbidden) == 0 {
 		return m, nil, err
 	}

@@ -34,7 +34,7 @@ type local struct {
 
 // openLocal opens this machine's meters. Forbidden names better sensors that
 // this user may not read, with what mends it.
-func openLocal(ctx context.Context, cfg *config.Config, c *cage, log *slog.Logger) (_ *local, forbidden []string, err error) {
+func openLocal(ctx context.Context, p *process, cfg *config.Config, c *cage, log *slog.Logger) (_ *local, forbidden []string, err error) {
 	if c == nil {
 		if err := subreaper(); err != nil {
 			return nil, nil, fmt.Errorf("become the parent of orphans: %w", err)
@@ -44,7 +44,7 @@ func openLocal(ctx context.Context, cfg *config.Config, c *cage, log *slog.Logge
 	mine.Agent.KeepFinished = 24 * time.Hour                               // what has ended is still to be reported
 	mine.Agent.Processes = agent.Processes{N: 1, Mode: agent.TopProcesses} // processes are looked at, not shown
 	clock := agent.SystemClock()
-	m, err := openMachine(ctx, &mine, log, clock)
+	m, err := openMachine(ctx, p, &mine, log, clock, patience)
 	if err != nil {
 		return nil, nil, err
 	}

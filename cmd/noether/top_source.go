@@ -84,7 +84,7 @@ func openTopLocal(ctx context.Context, p *process, cfg *config.Config, log *slog
 	if err != nil {
 		return nil, "", err
 	}
-	m, err := openMachine(ctx, cfg, log, clock)
+	m, err := openMachine(ctx, p, cfg, log, clock, patience)
 	if err != nil {
 		return nil, "", err
 	}

@@ -17,6 +17,7 @@ import (
 	"noether/internal/identity/kube"
 	"noether/internal/linux"
 	"noether/internal/sensor/model"
+	"noether/internal/sensor/redfish"
 )
 
 // Config is what the settings say. The zero value is of no use: start with Default.
@@ -51,6 +52,7 @@ type Config struct {
 	Sensors []string
 	Usage   string
 	Model   model.Config
+	Redfish Redfish
 
 	LogLevel  slog.Level
 	LogFormat string
@@ -78,6 +80,7 @@ func Default() Config {
 		Root:           "/",
 		Sensors:        []string{"auto"},
 		Usage:          "auto",
+		Redfish:        Redfish{Interval: redfish.DefaultInterval},
 		LogLevel:       slog.LevelInfo,
 		LogFormat:      "text",
 	}
@@ -119,6 +122,7 @@ func (c *Config) warnings() (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("%s has no effect: it is for kube-source %s, which is %s", s.name, strings.Join(s.uses, " or "), c.Kube.Source))
 		}
 	}
+	warnings = append(warnings, c.redfishWarnings()...)
 	return append(warnings, c.storeWarnings()...)
 }
 
@@ -160,5 +164,6 @@ func (c *Config) validate(marginal bool) (problems []Problem) {
 			Text: "says two things: name sockets, or auto, or off",
 		})
 	}
+	problems = append(problems, c.validateRedfish()...)
 	return append(problems, c.validateSite(marginal)...)
 }

@@ -15,7 +15,6 @@ import (
 	"noether/internal/agent"
 	"noether/internal/identity/kube"
 	sensors "noether/internal/sensor/all"
-	"noether/internal/sensor/model"
 )
 
 // Kind is the type of a setting's value.
@@ -115,6 +114,7 @@ func Table() []Setting {
 		watts("model.tdp-watts", "thermal design power of the processors, for the model", "65",
 			func(c *Config) *float64 { return &c.Model.TDPWatts }),
 	}
+	table = append(table, redfishSettings()...)
 	table = append(table, storeSettings()...)
 	table = append(table, siteSettings()...)
 	return append(table,
@@ -339,7 +339,7 @@ func oneOf(words ...string) func(string) error {
 
 func sensorNames() []string {
 	names := []string{"auto"}
-	for _, kind := range sensors.Table(model.Config{}) {
+	for _, kind := range sensors.Table(sensors.Config{}) {
 		names = append(names, kind.Name)
 	}
 	return names

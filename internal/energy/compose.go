@@ -165,8 +165,10 @@ func (c *Composer) WholeServer() bool {
 // which all of them were read from beginning to end. In other ticks the meters
 // have no say, and neither has their energy: it may be that of a zone that
 // could not be read. A difference below zero is no datum but a debt, which the
-// ticks that follow pay back.
+// ticks that follow pay back. A debt that meters cannot explain by their lag
+// was made by estimates, and these are held to what the meters saw.
 func (c *Composer) Compose(dst []Amount, deltas []ZoneDelta) []Amount {
+	first := len(dst)
 	contained := Amount{Component: Other}
 	complete := true
 	for comp := range Other {
@@ -198,15 +200,16 @@ func (c *Composer) Compose(dst []Amount, deltas []ZoneDelta) []Amount {
 		contained.Quality = max(contained.Quality, sum.Quality)
 		dst = append(dst, sum)
 	}
-	if other, ok := c.rest(contained, complete, deltas); ok {
+	if other, ok := c.rest(dst[first:], contained, complete, deltas); ok {
 		dst = append(dst, other)
 	}
 	return dst
 }
 
-// rest returns what the platform meters saw beyond the components.
-func (c *Composer) rest(contained Amount, complete bool, deltas []ZoneDelta) (Amount, bool) {
-	seen, counting := Amount{Component: Other, Quality: contained.Quality}, false
+// rest returns what the platform meters saw beyond the components, which it
+// may hold to that.
+func (c *Composer) rest(components []Amount, contained Amount, complete bool, deltas []ZoneDelta) (Amount, bool) {
+	seen, counting := Amount{Component: Other}, false
 	for i := range c.meters {
 		m := &c.meters[i]
 		d := &deltas[m.zone]
@@ -229,9 +232,10 @@ func (c *Composer) rest(contained Amount, complete bool, deltas []ZoneDelta) (Am
 	left := seen.Energy - contained.Energy - c.debt
 	if left < 0 {
 		c.debt = -left
+		c.hold(components, contained.Energy, seen)
 		return Amount{}, false
 	}
-	other := Amount{Component: Other, Quality: seen.Quality, Energy: left}
+	other := Amount{Component: Other, Quality: max(seen.Quality, contained.Quality), Energy: left}
 	if contained.HasBand || seen.HasBand {
 		other.HasBand = true
 		other.Low = min(max(seen.Low-contained.High-c.debt, 0), left)
@@ -239,6 +243,44 @@ func (c *Composer) rest(contained Amount, complete bool, deltas []ZoneDelta) (Am
 	}
 	c.debt = 0
 	return other, true
+}
+
+// lag is by how many ticks' energy of the components the platform meters may
+// be late before what they saw is the truth: a minute of ticks of 5 s.
+const lag = 12
+
+// hold takes from estimated components what a measured platform denies them in
+// this tick, once the debt is more than a lag. Without it an estimate that is
+// always too high would be booked as if nobody had measured, and the debt
+// would never end.
+func (c *Composer) hold(components []Amount, contained unit.Energy, seen Amount) {
+	excess := min(c.debt-lag*contained, contained-seen.Energy)
+	if excess <= 0 || seen.Quality == Estimated {
+		return
+	}
+	var estimated unit.Energy
+	for i := range components {
+		if components[i].Quality == Estimated {
+			estimated += components[i].Energy
+		}
+	}
+	excess = min(excess, estimated)
+	c.debt -= excess
+	kept := estimated - excess // which bounds each of them, too
+	for i := range components {
+		a := &components[i]
+		if a.Quality != Estimated || a.Energy == 0 {
+			continue
+		}
+		share := unit.Energy(unit.MulDiv(uint64(a.Energy), uint64(excess), uint64(estimated)))
+		estimated, excess = estimated-a.Energy, excess-share
+		left := a.Energy - share
+		a.Floor = unit.Energy(unit.MulDiv(uint64(a.Floor), uint64(left), uint64(a.Energy)))
+		a.Energy = left
+		if a.HasBand {
+			a.Low, a.High = min(a.Low, left), max(left, min(a.High, kept))
+		}
+	}
 }
 
 // judge asks whether a psys zone saw at least what its own package did.

@@ -185,6 +185,63 @@ func TestComposeQualityFloorAndBand(t *testing.T) {
 	}
 }
 
+// TestEstimateAboveTheMeter has a model that is always a quarter too high. The
+// meter wins: what is booked is what it saw, but for a debt of a few ticks.
+func TestEstimateAboveTheMeter(t *testing.T) {
+	c := NewComposer([]Zone{
+		rapl("dram", DRAM, 0, -1, DiesAdd),
+		{Sensor: "model", Domain: ModelCPU, Quality: Estimated, Floor: true, Band: true},
+		{Sensor: "redfish", Domain: Platform, Kind: Gauge},
+	})
+	var booked, seen unit.Energy
+	const ticks = 1000
+	for n := range ticks {
+		load := unit.Energy(1 + n/100%3) // it comes and goes
+		cpu, dram, meter := 1000*load, 100*load, 880*load
+		got := c.Compose(nil, []ZoneDelta{
+			{Valid: true, Complete: true, Energy: dram},
+			{Valid: true, Complete: true, Energy: cpu, Floor: cpu / 4, Low: cpu / 2, High: 2 * cpu},
+			{Valid: true, Complete: true, Energy: meter},
+		})
+		seen += meter
+		for i := range got {
+			a := &got[i]
+			booked += a.Energy
+			if a.Energy < 0 || a.HasFloor && a.Floor > a.Energy || a.HasBand && (a.Low > a.Energy || a.High < a.Energy) {
+				t.Fatalf("tick %d: %+v", n, a)
+			}
+			if a.Component == Memory && a.Energy != dram {
+				t.Fatalf("tick %d: %+v was measured", n, a)
+			}
+		}
+		if n == ticks-1 { // long after any lag
+			want := []Amount{
+				{Component: CPU, Quality: Estimated, Energy: 780, Floor: 195, HasFloor: true, Low: 500, High: 780, HasBand: true},
+				{Component: Memory, Energy: 100},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+	if debt := booked - seen; debt != c.debt || debt < 0 || debt > (lag+1)*3300 {
+		t.Errorf("booked %d, the meter saw %d, and %d are owed", booked, seen, c.debt)
+	}
+}
+
+// TestMeterBelowMeasuredComponents has nothing that could be held to the meter.
+func TestMeterBelowMeasuredComponents(t *testing.T) {
+	c := NewComposer([]Zone{rapl("package-0", Package, 0, -1, DiesAdd), {Sensor: "redfish", Domain: Platform, Kind: Gauge}})
+	for range 100 {
+		if diff := cmp.Diff([]Amount{{Component: CPU, Energy: 100}}, c.Compose(nil, done(100, 60))); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	if c.debt != 4000 {
+		t.Errorf("the debt is %d", c.debt)
+	}
+}
+
 // machine is a simulated computer whose true energies are known.
 type machine struct {
 	zones []Zone

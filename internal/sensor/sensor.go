@@ -21,6 +21,15 @@ type Sensor interface {
 	Close() error
 }
 
+// Runner is a sensor that is told what it measures by somebody slow. It asks
+// in the background, and its Read gives the last answer, if there is one.
+type Runner interface {
+	Sensor
+	// Run asks until ctx is done. Whoever opens the sensor runs it, beside Read
+	// on another goroutine, and waits for it before Close.
+	Run(ctx context.Context) error
+}
+
 // ZoneError says why one zone could not be read. The zone is an index into Zones.
 type ZoneError struct {
 	Zone int
@@ -37,6 +46,9 @@ func (e *ZoneError) Unwrap() error { return e.Err }
 type Env struct {
 	Proc, Sys string               // where /proc and /sys are found
 	Now       func() time.Duration // monotonic time
+	// Wait is how long a Runner may wait for its first answer when it is opened,
+	// for whoever has to know whether it works; without it, it opens at once.
+	Wait time.Duration
 	// Covered has the components that sensors opened earlier already measure.
 	Covered [energy.Components]bool
 }

@@ -15,17 +15,26 @@ import (
 	"noether/internal/sensor/hwmon"
 	"noether/internal/sensor/model"
 	"noether/internal/sensor/powercap"
+	"noether/internal/sensor/redfish"
 )
 
 // Auto is the word for the automatic choice.
 const Auto = "auto"
 
-// Table returns all kinds, best first: what measures before what estimates.
-func Table(cfg model.Config) []sensor.Kind {
+// Config is what kinds of sensors are told by the user.
+type Config struct {
+	Model   model.Config
+	Redfish redfish.Config
+}
+
+// Table returns all kinds, best first: what measures before what estimates,
+// and of the meters of the whole machine the one nearest to the wall.
+func Table(cfg Config) []sensor.Kind {
 	return []sensor.Kind{
 		powercap.Kind(),
+		redfish.Kind(cfg.Redfish),
 		hwmon.Kind(),
-		model.Kind(cfg),
+		model.Kind(cfg.Model),
 	}
 }
 
@@ -80,10 +89,12 @@ func Open(ctx context.Context, env sensor.Env, want []string, table []sensor.Kin
 	return opened, verdicts, nil
 }
 
-// try opens a sensor and reads it once: what opens but says nothing does not work.
+// try opens a sensor and reads it once: what opens but says nothing does not
+// work. A Runner that was not waited for is believed until it has asked.
 func try(ctx context.Context, env sensor.Env, kind sensor.Kind) (s sensor.Sensor, v probe.Verdict) {
 	var readings []energy.Reading
 	var reason string
+	asking := false
 	err := attempt(func() (err error) {
 		s, err = kind.Open(ctx, env)
 		if err != nil {
@@ -91,6 +102,10 @@ func try(ctx context.Context, env sensor.Env, kind sensor.Kind) (s sensor.Sensor
 			return err
 		}
 		readings, err = s.Read(ctx, nil)
+		if _, asks := s.(sensor.Runner); asks && env.Wait <= 0 && len(readings) == 0 {
+			asking, reason = true, describe(s, nil)
+			return nil
+		}
 		if len(readings) == 0 {
 			if err == nil {
 				err = errors.New("it has no zone that can be read")
@@ -105,6 +120,9 @@ func try(ctx context.Context, env sensor.Env, kind sensor.Kind) (s sensor.Sensor
 			_ = attempt(s.Close) // it does not work, and that is the error to tell
 		}
 		return nil, probe.Of(kind.Name, "", err)
+	}
+	if asking {
+		return s, probe.Verdict{Name: kind.Name, Status: probe.Unknown, Reason: reason}
 	}
 	return s, probe.Of(kind.Name, reason, nil)
 }

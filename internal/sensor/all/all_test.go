@@ -16,7 +16,6 @@ import (
 	"noether/internal/linux/machinetest"
 	"noether/internal/probe"
 	"noether/internal/sensor"
-	"noether/internal/sensor/model"
 )
 
 func machine(t *testing.T, name string) sensor.Env {
@@ -61,6 +60,7 @@ func TestOpen(t *testing.T) {
 			[]string{"powercap/package-0", "powercap/dram", "powercap/package-1", "powercap/dram"},
 			[]verdict{
 				{"powercap", probe.Works, "package-0, dram, package-1 (4 zones)"},
+				{"redfish", probe.Absent, "--redfish.url names no BMC"},
 				{"acpi", probe.Absent, "describes no power meter"},
 				{"model", probe.Works, "estimated: Cascade Lake (SPECpower median, n = 75), cpu 2.4 W idle (1.7 to 4.3) and 16.2 W busy"},
 			},
@@ -69,18 +69,18 @@ func TestOpen(t *testing.T) {
 			"power-acpi-meter",
 			[]string{"auto"},
 			[]string{"powercap/package-0", "powercap/dram", "powercap/package-1", "powercap/dram", "acpi/platform"},
-			[]verdict{{"powercap", probe.Works, ""}, {"acpi", probe.Works, "the machine's power meter (BMC)"}, {"model", probe.Works, "Cascade Lake"}},
+			[]verdict{{"powercap", probe.Works, ""}, {"redfish", probe.Absent, "--redfish.url names no BMC"}, {"acpi", probe.Works, "the machine's power meter (BMC)"}, {"model", probe.Works, "Cascade Lake"}},
 		},
 		{
 			"power-vm", nil,
 			[]string{"model/cpu", "model/memory"},
-			[]verdict{{"powercap", probe.Absent, "virtual machine"}, {"acpi", probe.Absent, ""}, {"model", probe.Works, "estimated: Emerald Rapids"}},
+			[]verdict{{"powercap", probe.Absent, "virtual machine"}, {"redfish", probe.Absent, "--redfish.url names no BMC"}, {"acpi", probe.Absent, ""}, {"model", probe.Works, "estimated: Emerald Rapids"}},
 		},
 		{
 			"power-masked",
 			[]string{"auto"},
 			[]string{"model/cpu", "model/memory"},
-			[]verdict{{"powercap", probe.Masked, "hides"}, {"acpi", probe.Absent, ""}, {"model", probe.Works, "Cascade Lake"}},
+			[]verdict{{"powercap", probe.Masked, "hides"}, {"redfish", probe.Absent, "--redfish.url names no BMC"}, {"acpi", probe.Absent, ""}, {"model", probe.Works, "Cascade Lake"}},
 		},
 		{
 			"power-intel-two-sockets",
@@ -105,7 +105,7 @@ func TestOpen(t *testing.T) {
 		},
 	} {
 		t.Run(tt.machine+"/"+strings.Join(tt.want, "+"), func(t *testing.T) {
-			zones, verdicts, err := open(t, machine(t, tt.machine), Table(model.Config{}), tt.want...)
+			zones, verdicts, err := open(t, machine(t, tt.machine), Table(Config{}), tt.want...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,16 +125,16 @@ func TestOpen(t *testing.T) {
 }
 
 func TestUnknownNameAndNothingWorks(t *testing.T) {
-	_, _, err := open(t, machine(t, "power-vm"), Table(model.Config{}), "rapl")
-	if err == nil || !strings.Contains(err.Error(), `"rapl"`) || !strings.Contains(err.Error(), "auto, powercap, acpi, model") {
+	_, _, err := open(t, machine(t, "power-vm"), Table(Config{}), "rapl")
+	if err == nil || !strings.Contains(err.Error(), `"rapl"`) || !strings.Contains(err.Error(), "auto, powercap, redfish, acpi, model") {
 		t.Error(err)
 	}
-	_, verdicts, err := open(t, machine(t, "power-vm"), Table(model.Config{}), "powercap")
+	_, verdicts, err := open(t, machine(t, "power-vm"), Table(Config{}), "powercap")
 	if err == nil || !strings.Contains(err.Error(), "powercap: absent: ") || len(verdicts) != 1 {
 		t.Errorf("%v, %+v", err, verdicts)
 	}
 	empty := sensor.Env{Proc: t.TempDir(), Sys: t.TempDir(), Now: func() time.Duration { return 0 }}
-	if _, verdicts, err := open(t, empty, Table(model.Config{})); err == nil || len(verdicts) != 3 || !errors.Is(checkStat(empty), os.ErrNotExist) {
+	if _, verdicts, err := open(t, empty, Table(Config{})); err == nil || len(verdicts) != 4 || !errors.Is(checkStat(empty), os.ErrNotExist) {
 		t.Errorf("%v, %+v", err, verdicts)
 	}
 }
