@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerEnv); dir != "" {
 		writeUntilKilled(dir)
 	}
+	if dir := os.Getenv(compactorEnv); dir != "" {
+		writeBlocksUntilKilled(dir)
+	}
 	if dir := os.Getenv(troubledEnv); dir != "" {
 		writeUntilTrouble(dir)
 	}
