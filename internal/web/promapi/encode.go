@@ -1,6 +1,8 @@
 package promapi
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,20 +25,25 @@ const (
 	worthGzip = 1 << 10  // a shorter answer is sent as it is
 )
 
-// response writes one answer. One goroutine uses it.
+// response writes one answer. It is kept in memory as it is encoded, so that the
+// query can end before a client that reads slowly has everything; beyond the
+// limits of what is kept it is sent in pieces while the query is still open.
+// One goroutine uses it.
 type response struct {
 	api     *api
 	w       http.ResponseWriter
 	gzip    bool // the client takes it
 	text    bool // the answer is no JSON
-	started bool
 	status  int
-	out     io.Writer
+	out     io.Writer // what an encoder writes to: the response itself, or a gzip.Writer before it
+	kept    [][]byte  // not sent yet
+	size    int       // of kept, in bytes; taken from the api's budget
+	started bool      // the header is sent
+	free    func()    // ends the query; may be nil. Nothing that it returned is used after
 }
 
-// begin sends the header and chooses how the body is sent.
-func (r *response) begin(length int, whole bool) {
-	r.started = true
+// begin chooses how the body is sent.
+func (r *response) begin(length int) {
 	h := r.w.Header()
 	if r.text {
 		h.Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -44,38 +51,96 @@ func (r *response) begin(length int, whole bool) {
 		h.Set("Content-Type", "application/json")
 	}
 	h.Add("Vary", "Accept-Encoding")
-	r.out = r.w
+	r.out = body{r}
 	if r.gzip && length >= worthGzip {
 		h.Set("Content-Encoding", "gzip")
 		z, _ := r.api.gzip.Get().(*gzip.Writer)
 		if z == nil {
 			z, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		}
-		z.Reset(r.w)
+		z.Reset(r.out)
 		r.out = z
-	} else if whole {
-		h.Set("Content-Length", strconv.Itoa(length))
 	}
-	r.w.WriteHeader(r.status)
 }
 
 // Write implements io.Writer for an encoder whose buffer is full.
 func (r *response) Write(p []byte) (int, error) {
-	if !r.started {
-		r.begin(len(p), false)
+	if r.out == nil {
+		r.begin(len(p))
 	}
 	return r.out.Write(p)
 }
 
+// body is what a response keeps, and then sends.
+type body struct{ r *response }
+
+func (b body) Write(p []byte) (int, error) {
+	r := b.r
+	if !r.started {
+		if r.keep(p) {
+			return len(p), nil
+		}
+		// The client has the time of a short query for what is more.
+		ctx, cancel := context.WithTimeout(context.Background(), r.api.opt.Limits.Send)
+		at, _ := ctx.Deadline()
+		cancel()
+		_ = http.NewResponseController(r.w).SetWriteDeadline(at) // whoever cannot has limits of its own
+		if err := r.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return r.w.Write(p)
+}
+
+// keep takes a copy of p into memory, if there is room for it.
+func (r *response) keep(p []byte) bool {
+	n := len(p)
+	if r.size+n > r.api.opt.Limits.Kept/keepers {
+		return false
+	}
+	if r.api.kept.Add(int64(n)) > int64(r.api.opt.Limits.Kept) {
+		r.api.kept.Add(-int64(n))
+		return false
+	}
+	r.kept, r.size = append(r.kept, bytes.Clone(p)), r.size+n
+	return true
+}
+
+// flush sends the header and what was kept.
+func (r *response) flush() (err error) {
+	r.started = true
+	r.w.WriteHeader(r.status)
+	for _, p := range r.kept {
+		if _, err = r.w.Write(p); err != nil {
+			break
+		}
+	}
+	r.drop()
+	return err
+}
+
+// drop forgets what was kept.
+func (r *response) drop() {
+	r.api.kept.Add(-int64(r.size))
+	r.kept, r.size = nil, 0
+}
+
 // finish sends the rest.
 func (r *response) finish(e *encoder) {
-	if !r.started {
-		r.begin(len(e.buf), true)
+	if r.out == nil {
+		r.begin(len(e.buf))
 	}
 	e.flush()
 	if z, ok := r.out.(*gzip.Writer); ok {
 		_ = z.Close() // the client has gone; nobody is left to tell
 		r.api.gzip.Put(z)
+	}
+	if r.free != nil {
+		r.free()
+	}
+	if !r.started {
+		r.w.Header().Set("Content-Length", strconv.Itoa(r.size))
+		_ = r.flush() // likewise
 	}
 }
 

@@ -52,17 +52,25 @@ func (s endingSeries) Iterator(used chunkenc.Iterator) chunkenc.Iterator {
 	return it
 }
 
+// between is how many samples are read between two looks at the time limit:
+// they take some ten microseconds.
+const between = 256
+
 type endingIterator struct {
 	chunkenc.Iterator
-	ctx context.Context
-	err error
+	ctx  context.Context
+	err  error
+	left int // samples until the next look, those of other series included
 }
 
 // Next implements [chunkenc.Iterator]. The engine seeks by it, but for the
 // first sample of a window.
 func (i *endingIterator) Next() chunkenc.ValueType {
-	if i.err = i.ctx.Err(); i.err != nil {
-		return chunkenc.ValNone
+	if i.left--; i.left < 0 {
+		if i.err = i.ctx.Err(); i.err != nil {
+			return chunkenc.ValNone
+		}
+		i.left = between
 	}
 	return i.Iterator.Next()
 }

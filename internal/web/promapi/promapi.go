@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -38,6 +39,8 @@ type Limits struct {
 	Time    time.Duration // of one query; 20 s
 	Queries int           // at once; 4
 	Wait    time.Duration // for the next query, until it is sent away; 3 s
+	Kept    int           // bytes of answers that wait for their clients after the query has ended; 32 MiB
+	Send    time.Duration // for the client of an answer that does not fit there, while its query stays open; 10 s
 }
 
 // Defaults of Limits, and limits that nobody needs to change.
@@ -50,6 +53,10 @@ const (
 	defaultTime    = 20 * time.Second
 	defaultQueries = 4
 	defaultWait    = 3 * time.Second
+	defaultKept    = 32 << 20
+	defaultSend    = 10 * time.Second
+
+	keepers = 4 // no answer keeps more than a part of that
 
 	maxBody     = 1 << 20  // bytes of a form
 	maxQuery    = 64 << 10 // bytes of an expression, and of all selectors of a request together
@@ -93,7 +100,8 @@ type Options struct {
 type api struct {
 	opt      Options
 	engine   *promql.Engine
-	slots    chan struct{} // of the queries under way, until their answers are sent
+	slots    chan struct{} // of the queries under way, until their answers are encoded
+	kept     atomic.Int64  // bytes of the answers that are not sent yet
 	metadata []metadata    // by name
 	gzip     sync.Pool     // of *gzip.Writer
 }
@@ -106,6 +114,8 @@ func New(opt Options) http.Handler {
 	l.Time = cmp.Or(l.Time, defaultTime)
 	l.Queries = cmp.Or(l.Queries, defaultQueries)
 	l.Wait = cmp.Or(l.Wait, defaultWait)
+	l.Kept = cmp.Or(l.Kept, defaultKept)
+	l.Send = cmp.Or(l.Send, defaultSend)
 	a := &api{
 		opt: opt,
 		engine: promql.NewEngine(promql.EngineOpts{
@@ -168,7 +178,7 @@ type request struct {
 	ctx  context.Context // done at the time limit
 	form url.Values
 	name string // of the label in the path
-	// atEnd is called when the answer is sent: what the store and the engine
+	// atEnd is called when the answer is encoded: what the store and the engine
 	// return may be their own memory. It may be nil.
 	atEnd func()
 }
@@ -200,14 +210,17 @@ func (a *api) handler(e endpoint) http.Handler {
 				out.fail(err)
 				return
 			}
-			defer func() { <-a.slots }() // until the answer is sent: it is memory
 		}
 		req := &request{ctx: ctx, form: form, name: r.PathValue("name")}
-		defer func() {
+		out.free = sync.OnceFunc(func() {
 			if req.atEnd != nil {
 				req.atEnd()
 			}
-		}()
+			if e.traits&takesTime != 0 {
+				<-a.slots
+			}
+		})
+		defer out.free()
 		ans, err := e.answer(req)
 		if err != nil {
 			out.fail(err)
@@ -228,6 +241,9 @@ func (a *api) recovered(ctx context.Context, path string, out *response) {
 		if out.started {
 			panic(http.ErrAbortHandler) // half an answer must not look whole
 		}
+		out.drop()
+		out.out = nil
+		out.w.Header().Del("Content-Encoding")
 		out.fail(&fault{internal, errors.New("internal error: the log of the agent says more")})
 	}
 }
@@ -371,7 +387,7 @@ type noStore struct{}
 
 func (noStore) Querier(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil }
 
-// querier opens the store between two times, in milliseconds, until the answer is sent.
+// querier opens the store between two times, in milliseconds, until the answer is encoded.
 func (a *api) querier(r *request, from, to int64) (storage.Querier, error) {
 	queryable, err := a.opt.Queryable()
 	if err != nil {

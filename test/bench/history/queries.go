@@ -66,7 +66,7 @@ func ask(ctx context.Context, o *options, questions []question) (out asked, err 
 		return out, err
 	}
 	out.opening = time.Since(began)
-	end := s.Status().Newest
+	end := s.Status().Newest.Add(-time.Millisecond) // then, each series was marked as ended
 	if out.resting, err = resident(); err != nil {
 		return out, err
 	}

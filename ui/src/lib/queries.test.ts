@@ -28,19 +28,19 @@ describe('matchers', () => {
 // How each query is asked: at one time, or along the range.
 const along = /[hH]istory|^node\.present|^node\.joulesEach|^agents\.cpu|^first/;
 // Arguments of those that take more than a scope.
-const extra: Record<string, unknown[]> = { 'node.present': [450], 'node.joulesEach': [3600], 'owner.lastSeen': [86400] };
-// Histories and what is asked of single owners name them: as many as a table
-// shows, by names that the benchmark's simulated machine has (test/bench/history).
+const extra: Record<string, unknown[]> = { 'node.present': [450], 'node.joulesEach': [3600], 'owner.lastSeen': [info.retention_seconds] };
+// Histories name owners, as many as a table shows; what is asked of an owner's
+// own page names one. The benchmark's simulated machine has these
+// (test/bench/history).
 const shown = Array.from({ length: 20 }, (_, i) => i);
 const hex = (n: number, digits: number): string => n.toString(16).padStart(digits, '0');
-const names: Partial<Record<Kind, string[]>> = {
-  namespace: [oneOf('namespace', shown.map((i) => `team-${i}`))],
-  workload: [oneOf('workload', shown.map((i) => `service-${i}`))],
-  pod: [oneOf('pod', shown.map((i) => `service-${i}-7d9f8c6b5-${String(i + 1).padStart(5, '0')}`))],
-  container: [oneOf('container_id', shown.map((i) => hex(i + 1, 60) + hex(0, 4)))],
-  unit: [oneOf('unit', shown.map((i) => `unit-${i}.service`))],
+const names: Partial<Record<Kind, [label: string, values: string[]]>> = {
+  namespace: ['namespace', shown.map((i) => `team-${i}`)],
+  workload: ['workload', shown.map((i) => `service-${i}`)],
+  pod: ['pod', shown.map((i) => `service-${i}-7d9f8c6b5-${String(i + 1).padStart(5, '0')}`)],
+  container: ['container_id', shown.map((i) => hex(i + 1, 60) + hex(0, 4))],
+  unit: ['unit', shown.map((i) => `unit-${i}.service`)],
 };
-const named = /istory|^owner\./;
 // Names that hold no query of their own: parts of others, and what is asked as match[].
 const parts = new Set(['equal', 'oneOf', 'selector', 'metric', 'exactly', 'alone', 'families', 'kindsWith']);
 
@@ -74,7 +74,8 @@ function all(seconds: number): Query[] {
         const info = kinds[kind];
         if (kind === 'process' || (/grams/i.test(name) && !info.co2e) || (/cost|credit/.test(name) && !info.cost)) continue;
         if (name === 'owner.cpuSeconds' && !['container', 'pod', 'unit', 'vm'].includes(kind)) continue;
-        const whom = named.test(name) ? (names[kind] ?? []) : [];
+        const [label, values] = names[kind] ?? ['', []];
+        const whom = !values.length ? [] : /istory/.test(name) ? [oneOf(label, values)] : /^owner\./.test(name) ? [equal(label, values[0]!)] : [];
         const by = /istory/.test(name) ? [[]] : [];
         add(`${name} ${kind}`, name, ask(s, kind, ...(extra[name] ?? by), ...whom));
       }

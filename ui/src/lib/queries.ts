@@ -126,7 +126,8 @@ export const agents = {
   sensors: (s: Scope): string => `sum by (sensor, zone, socket, status) (noether_sensor_status${selector(s)})`,
   builds: (s: Scope): string => `count by (version) (noether_build_info${selector(s)})`,
   // Both sides of the books at one moment, each sum with its name in the label
-  // side, and of how many series they are.
+  // side, and of how many series they are. A server reads each series of a sum,
+  // and once more to count it: those of containers in pods are in neither.
   balance: (s: Scope): string =>
     [
       ['node', 'node_joules_total', undefined],
@@ -139,7 +140,7 @@ export const agents = {
       ['retired', 'retired_joules', undefined],
     ]
       .map(([side, family, where]) => `label_replace(sum(noether_${family}${selector(s, where)}), "side", "${side}", "", "")`)
-      .concat(`label_replace(count(${selector(s, '__name__=~"noether_(node|pod|container|vm|unit|session|system)_joules_total"')}), "side", "series", "", "")`)
+      .concat(`label_replace(count(${selector(s, '__name__=~"noether_(node|pod|vm|unit|session|system)_joules_total"')} or noether_container_joules_total${selector(s, alone)}), "side", "series", "", "")`)
       .join(' or '),
 };
 
