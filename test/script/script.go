@@ -28,7 +28,8 @@ import (
 type Runner struct {
 	Path        string // its cgroup
 	Comm        string
-	CPU         time.Duration // in each minute
+	CPU         time.Duration                     // in each minute
+	Work        func(now time.Time) time.Duration // instead of CPU, in the tick that ends then; nil for CPU
 	Kernel      bool
 	From, Until int // minutes of the day; both 0: all day
 }
@@ -126,6 +127,9 @@ func (u *tasks) Read(_ context.Context, dst *workload.Usage) error {
 		switch {
 		case running && elapsed > 0:
 			t.CPU = time.Duration(float64(r.CPU) * h.Tick.Minutes())
+			if r.Work != nil {
+				t.CPU = r.Work(h.now)
+			}
 			idle -= t.CPU
 		case !running && !u.seen[i]:
 			continue

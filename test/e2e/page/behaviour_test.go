@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,7 +267,7 @@ func TestNamesOfStrangersAreText(t *testing.T) {
 	t.Run("history", func(t *testing.T) {
 		end := time.Now().Truncate(fleetStep)
 		data := t.TempDir()
-		block(t, data, machineOf(`<script>alert(0)</script>`, 1, hostile(), end.Add(-12*time.Hour)), end)
+		block(t, data, machineOf(`<script>alert(0)</script>`, 1, hostile(), end.Add(-12*time.Hour)), end, nil)
 		u := startUI(t, startPrometheus(t, "", data).url, "--step", "5m")
 		b := open(t, u.url, desktop)
 		f := fleet{end: end}
@@ -335,6 +334,7 @@ func TestBackendThatFails(t *testing.T) {
 	b.until("a message in place", `document.querySelector('main .trouble')`)
 	t.Logf("while it is away: %q", b.texts(".trouble"))
 	b.shot("backend-away")
+	b.accessible("a backend that is away")
 	if b.count(`nav[aria-label=Views] a`) < 6 || b.count("[data-panel]") == 0 {
 		t.Error("the rest of the page is gone")
 	}
@@ -421,49 +421,34 @@ func TestWithoutHistory(t *testing.T) {
 	}
 }
 
-// axeFile is of the npm package axe-core, which make ui installs for the tests.
-const axeFile = "../../../ui/node_modules/axe-core/axe.min.js"
-
 // TestAccessibility lets axe-core look at every view, light and dark, on a desk
-// and in a hand. No finding of it is serious or critical.
+// and in a hand, and at what Compare tells of a release.
 func TestAccessibility(t *testing.T) {
-	axe, err := os.ReadFile(axeFile)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%v: make ui/node_modules", err)
-		}
-		t.Skipf("needs axe-core: %v: make ui/node_modules", err)
-	}
 	f, u := startFleet(t)
 	b := open(t, u.url, desktop)
-	type finding struct {
-		Impact, ID, Help string
-		Nodes            []string
-	}
-	other := map[string]int{}
-	for _, window := range []size{desktop, phone} {
-		b.resize(window)
-		for _, scheme := range []string{"light", "dark"} {
-			b.prefers(scheme)
-			for _, v := range append(views(), "detail") {
-				hash := f.at(v, "24h")
-				if v == "detail" {
-					hash = f.at(v, "24h", "kind=workload", "namespace=shop", "workload_kind=Deployment", "workload=frontend")
-				}
+	everywhere := func(b *tab, name, hash string) {
+		b.t.Helper()
+		for _, window := range []size{desktop, phone} {
+			b.resize(window)
+			for _, scheme := range []string{"light", "dark"} {
+				b.prefers(scheme)
 				b.visit(hash)
-				b.do(chromedp.Evaluate[chromedp.Void](string(axe)))
-				for _, found := range eval[[]finding](b, `axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.map((v) => ({ Impact: v.impact, ID: v.id, Help: v.help, Nodes: v.nodes.slice(0, 4).map((n) => n.target.join(' ') + ' ' + n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')) })))`) {
-					if found.Impact == "serious" || found.Impact == "critical" {
-						t.Errorf("%s, %s, %d wide: %s: %s (%s)\n\t%s", v, scheme, window.width, found.Impact, found.Help, found.ID, strings.Join(found.Nodes, "\n\t"))
-						continue
-					}
-					other[found.Impact+": "+found.Help+" ("+found.ID+")"]++
-				}
+				b.accessible(fmt.Sprintf("%s, %s, %d wide", name, scheme, window.width))
 			}
 		}
 	}
-	for text, n := range other {
-		t.Logf("%d × %s", n, text)
+	for _, v := range views() {
+		everywhere(b, v, f.at(v, "24h"))
+	}
+	everywhere(b, "detail", f.at("detail", "24h", "kind=workload", "namespace=shop", "workload_kind=Deployment", "workload=frontend"))
+
+	r, u := startRelease(t)
+	b = open(t, u.url, desktop)
+	for _, name := range []string{"faster-0", "steady-0"} {
+		everywhere(b, "compare of "+name, r.at(name, "24h"))
+		if b.count(".verdict") != 1 {
+			t.Errorf("nothing is told of %s", name)
+		}
 	}
 }
 

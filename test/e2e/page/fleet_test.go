@@ -129,8 +129,9 @@ func machineOf(name string, first int, pods []pod, begin time.Time) *script.Host
 }
 
 // block lets a host live until end, and makes one block of all that a scrape
-// would see of it, for a Prometheus that has dir for its data.
-func block(t testing.TB, dir string, h *script.Host, end time.Time) (samples int) {
+// would see of it, for a Prometheus that has dir for its data. More are lines of
+// another target at each time, as text, and may be nil.
+func block(t testing.TB, dir string, h *script.Host, end time.Time, more func(at time.Time) string) (samples int) {
 	t.Helper()
 	own := t.TempDir()
 	o := tsdb.DefaultOptions()
@@ -153,6 +154,9 @@ func block(t testing.TB, dir string, h *script.Host, end time.Time) (samples int
 			page = prometheus.NewPage(func() *snapshot.Snapshot { return newest }, *about)
 		}
 		text = page.Append(text[:0], prometheus.Text)
+		if more != nil {
+			text = append(text, more(snap.Time)...)
+		}
 		app := db.Appender(t.Context())
 		for line := range strings.Lines(string(text)) {
 			if line = strings.TrimSuffix(line, "\n"); line[0] == '#' {
@@ -224,8 +228,8 @@ func theFleet(t *testing.T) *fleet {
 	began := time.Now()
 	begin := f.end.AddDate(0, 0, -fleetDays)
 	beyond := f.end.Add(time.Hour) // now has figures too, as long as the tests run
-	n := block(t, f.data, machineOf("worker-1", 1, shop(), begin), beyond)
-	n += block(t, f.data, machineOf("worker-2", 101, web(), begin), beyond)
+	n := block(t, f.data, machineOf("worker-1", 1, shop(), begin), beyond, nil)
+	n += block(t, f.data, machineOf("worker-2", 101, web(), begin), beyond, nil)
 	made.fleet = f
 	t.Logf("%d samples of %d days in %v", n, fleetDays, time.Since(began).Round(100*time.Millisecond))
 	return f

@@ -128,7 +128,7 @@ func startAgent(t testing.TB, args ...string) *server {
 
 // startPrometheus starts the Debian Prometheus on a directory of blocks. At
 // address "" it takes any.
-func startPrometheus(t testing.TB, address, data string) *server {
+func startPrometheus(t testing.TB, address, data string, flags ...string) *server {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -144,8 +144,8 @@ func startPrometheus(t testing.TB, address, data string) *server {
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, address, "/-/ready", program, "--config.file="+config, "--storage.tsdb.path="+data,
-		"--storage.tsdb.retention.time=100y", "--web.listen-address="+address)
+	return start(t, address, "/-/ready", program, append(flags, "--config.file="+config, "--storage.tsdb.path="+data,
+		"--storage.tsdb.retention.time=100y", "--web.listen-address="+address)...)
 }
 
 // startUI serves the page over somebody else's API.

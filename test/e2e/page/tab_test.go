@@ -339,3 +339,32 @@ func (b *tab) image(name string) {
 	b.must(os.MkdirAll(dir, 0o755))
 	b.must(os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
+
+// axeFile is of the npm package axe-core, which make ui installs for the tests.
+const axeFile = "../../../ui/node_modules/axe-core/axe.min.js"
+
+// accessible lets axe-core look at what the tab shows. No finding of it may be
+// serious or critical. Without axe-core it looks at nothing.
+func (b *tab) accessible(what string) {
+	b.t.Helper()
+	axe, err := os.ReadFile(axeFile)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			b.t.Fatalf("%v: make ui/node_modules", err)
+		}
+		b.t.Logf("%s: needs axe-core: %v: make ui/node_modules", what, err)
+		return
+	}
+	b.do(chromedp.Evaluate[chromedp.Void](string(axe)))
+	type finding struct {
+		Impact, ID, Help string
+		Nodes            []string
+	}
+	for _, f := range eval[[]finding](b, `axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.map((v) => ({ Impact: v.impact, ID: v.id, Help: v.help, Nodes: v.nodes.slice(0, 4).map((n) => n.target.join(' ') + ' ' + n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')) })))`) {
+		if f.Impact == "serious" || f.Impact == "critical" {
+			b.t.Errorf("%s: %s: %s (%s)\n\t%s", what, f.Impact, f.Help, f.ID, strings.Join(f.Nodes, "\n\t"))
+			continue
+		}
+		b.t.Logf("%s: %s: %s (%s)", what, f.Impact, f.Help, f.ID)
+	}
+}
