@@ -194,6 +194,10 @@ func (r *report) lookAhead(ctx context.Context, p *process, cfg *config.Config) 
 		r.Agent.Reason = err.Error()
 		return
 	}
+	rest := cfg.Rest()
+	if why := rest.Overhead.Refused(m.zones()); why != "" {
+		r.Warnings = append(r.Warnings, "server-overhead is not added: "+why)
+	}
 	a, err := agent.New(agent.Options{Config: cfg.Agent, Sensors: m.sensors, Verdicts: m.verdicts, Usage: m.usage, Owners: m.owners, Clock: clock, Log: quiet})
 	if err != nil {
 		r.Agent.Reason = errors.Join(err, m.close()).Error()

@@ -153,6 +153,14 @@ func (m *machine) close() error {
 	return errors.Join(errs...)
 }
 
+// zones returns the zones of all open sensors.
+func (m *machine) zones() (zones []energy.Zone) {
+	for _, s := range m.sensors {
+		zones = append(zones, s.Zones()...)
+	}
+	return zones
+}
+
 // sensorNames returns the names of the open sensors and the worst quality among them.
 func (m *machine) sensorNames() (names string, quality energy.Quality) {
 	var list []string

@@ -112,7 +112,7 @@ func verify(chain []*x509.Certificate, host, file string) error {
 	if err != nil {
 		return &fileError{fmt.Errorf("read the certificates of the BMC: %w", err)}
 	}
-	roots, any := x509.NewCertPool(), false
+	roots, some := x509.NewCertPool(), false
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		known, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {
@@ -122,9 +122,9 @@ func verify(chain []*x509.Certificate, host, file string) error {
 			return nil
 		}
 		roots.AddCert(known)
-		any = true
+		some = true
 	}
-	if !any {
+	if !some {
 		return &fileError{fmt.Errorf("read the certificates of the BMC in %s: there is none in it: write it in PEM", file)}
 	}
 	between := x509.NewCertPool()
@@ -275,7 +275,8 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) ([]by
 	return answer, resp.Header, nil
 }
 
-// close ends the session and the connections.
+// close ends the session and the connections. It has a time limit of its own:
+// it is for when everything else has ended.
 func (c *client) close() {
 	if c.session != "" && c.token != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)

@@ -163,7 +163,7 @@ func open(ctx context.Context, cfg Config, env sensor.Env) (sensor.Sensor, error
 				Err: fmt.Errorf("ask %s for the machine's power: no answer within %s", base.Host, env.Wait),
 			}
 		}
-		_ = m.Close() // it never fails
+		m.client.close() //nolint:contextcheck // the context may be over, which is why it is closed
 		return nil, err
 	}
 	return m, nil

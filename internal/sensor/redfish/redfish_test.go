@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,10 +93,8 @@ func chassisOf(kind, links string) string {
 func TestWhichReading(t *testing.T) {
 	const one = "/redfish/v1/Chassis/1U"
 	type docs = redfishtest.Documents
-	with := func(base docs, more docs) docs {
-		for k, v := range more {
-			base[k] = v
-		}
+	with := func(base, more docs) docs {
+		maps.Copy(base, more)
 		return base
 	}
 	rack := func(more docs) docs { return with(redfishtest.Rack(374), more) }
@@ -466,7 +465,10 @@ func TestSilenceAndReturn(t *testing.T) {
 		}
 		return readings[0].Power, err
 	}
-	w.Instead(func(rw http.ResponseWriter, _ *http.Request) bool { rw.WriteHeader(503); return true })
+	w.Instead(func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
 	w.pass(5 * time.Second)
 	if err := m.poll(t.Context()); err == nil {
 		t.Fatal("503 is an answer")

@@ -164,6 +164,17 @@ metricRelabelings:
 {{- if dig "web" "config-file" "" $v.config }}
 {{- fail "config has web.config-file, which the chart sets itself: use the value web.configSecret" }}
 {{- end }}
+{{- range $key, $_ := $v.config }}
+{{- if eq (splitList "." $key | first) "redfish" }}
+{{- fail (printf "config has %q: use the values redfish, which mount the account, too" $key) }}
+{{- end }}
+{{- end }}
+{{- if and $v.redfish.url (not $v.redfish.secret) }}
+{{- fail "redfish.url needs redfish.secret, with the account in its key: kubectl create secret generic NAME --from-literal=credentials=USER:PASSWORD" }}
+{{- end }}
+{{- if and $v.redfish.secret (not $v.redfish.url) }}
+{{- fail "redfish.secret needs redfish.url, the address of the BMCs, such as https://{node}.bmc.example.org" }}
+{{- end }}
 {{- include "noether.checkCarbon" . }}
 {{- include "noether.checkUI" . }}
 {{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}

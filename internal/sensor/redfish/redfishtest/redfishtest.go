@@ -8,7 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -117,7 +117,7 @@ func New(tb testing.TB, docs Documents) *BMC {
 	tb.Helper()
 	b := &BMC{tb: tb, docs: docs, password: Password, open: map[string]bool{}, asked: map[string]int{}}
 	b.server = httptest.NewUnstartedServer(http.HandlerFunc(b.serve))
-	b.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	b.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	b.server.StartTLS()
 	tb.Cleanup(b.server.Close)
 	tb.Cleanup(b.server.CloseClientConnections)
