@@ -61,7 +61,14 @@ func freeAddress(t testing.TB) string {
 // start starts a program and waits until it answers 200 on a path.
 func start(t testing.TB, address, ready, program string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, url: "http://" + address, address: address, log: &buffer{}, done: make(chan struct{})}
+	return startAt(t, http.DefaultClient, "http://"+address, ready, program, args...)
+}
+
+// startAt starts a program that answers a client at a URL without a path.
+func startAt(t testing.TB, client *http.Client, base, ready, program string, args ...string) *server {
+	t.Helper()
+	_, address, _ := strings.Cut(base, "://")
+	s := &server{t: t, url: base, address: address, log: &buffer{}, done: make(chan struct{})}
 	s.cmd = exec.Command(program, args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOETHER_") })
@@ -83,7 +90,7 @@ func start(t testing.TB, address, ready, program string, args ...string) *server
 		}
 	})
 	s.await(ready, func() bool {
-		resp, err := http.Get(s.url + ready)
+		resp, err := client.Get(s.url + ready)
 		if err != nil {
 			return false
 		}

@@ -41,6 +41,7 @@ type tab struct {
 	t         *testing.T
 	ctx       context.Context
 	origin    string // http://127.0.0.1:PORT
+	base      string // the path below it, without / at the end
 	downloads string // the directory
 	allowed   []*regexp.Regexp
 
@@ -52,11 +53,15 @@ type tab struct {
 	saved   []string // files that were downloaded whole
 }
 
-// open opens a tab at a server. What the tab sees that is no good fails the
+// open opens a tab at a server, or at a path of one. What the tab sees that is no good fails the
 // test at its end, but for what matches one of the patterns.
-func open(t *testing.T, origin string, window size, expected ...string) *tab {
+func open(t *testing.T, address string, window size, expected ...string) *tab {
 	t.Helper()
-	b := &tab{t: t, origin: origin, downloads: t.TempDir(), pending: map[network.RequestID]string{}, bytes: map[network.RequestID]float64{}}
+	of, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &tab{t: t, origin: of.Scheme + "://" + of.Host, base: of.Path, downloads: t.TempDir(), pending: map[network.RequestID]string{}, bytes: map[network.RequestID]float64{}}
 	for _, e := range expected {
 		b.allowed = append(b.allowed, regexp.MustCompile(e))
 	}
@@ -77,7 +82,7 @@ func open(t *testing.T, origin string, window size, expected ...string) *tab {
 	})
 	b.must(chromedp.Do(ctx)) // the tab lives as long as the context of its first action
 	b.must(chromedp.ListenBrowser(ctx, b.listen))
-	_, err := chromedp.Call(ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: watcher})
+	_, err = chromedp.Call(ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: watcher})
 	b.must(err)
 	yes := true
 	_, err = chromedp.CallBrowser(ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
@@ -226,7 +231,7 @@ func (b *tab) visit(hash string) {
 	b.mu.Lock()
 	clear(b.pending) // of what the document before asked, nothing is heard any more
 	b.mu.Unlock()
-	b.do(chromedp.Navigate(b.origin + "/" + hash))
+	b.do(chromedp.Navigate(b.origin + b.base + "/" + hash))
 	b.settle()
 }
 

@@ -20,6 +20,13 @@ const failure = async (p: Promise<unknown>): Promise<ApiError> => {
   throw new Error('it did not fail');
 };
 
+it('asks no address with a name and a password in it', async () => {
+  answer(200, '{"status":"success","data":[]}');
+  vi.stubGlobal('document', { baseURI: 'https://ada:secret@example.org/below/#/x' });
+  await labelValues('node', '{}');
+  expect(vi.mocked(fetch).mock.calls[0]?.[0]).toBe('https://example.org/below/api/v1/label/node/values?match[]=%7B%7D');
+});
+
 describe('decode', () => {
   it('reads the four types', () => {
     expect(decode({ resultType: 'vector', result: [{ metric: { a: 'b' }, value: [1, '2'] }] })).toEqual([{ labels: { a: 'b' }, points: [[1, 2]] }]);

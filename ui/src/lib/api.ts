@@ -21,7 +21,15 @@ export class ApiError extends Error {
   }
 }
 
-const at = (path: string): string => new URL(path, document.baseURI.replace(/#.*$/, '')).href;
+// at is the address of a path. One that the page was opened by may hold a name
+// and a password (https://user:password@host/): the browser knows them by now,
+// and fetch refuses addresses with them (fetch.spec.whatwg.org, Request).
+function at(path: string): string {
+  const url = new URL(path, document.baseURI.replace(/#.*$/, ''));
+  url.username = '';
+  url.password = '';
+  return url.href;
+}
 
 function trouble(status: number, errorType: string): Trouble {
   if (status === 401 || status === 403) return 'forbidden';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bandOf, banded, blocks, compare, exact, lag1, meanOf, paired, percents, periods, ratio, sentence, stepFor, student } from './compare';
+import { across, bandOf, banded, blocks, compare, exact, lag1, meanOf, paired, percents, periods, ratio, sentence, stepFor, student } from './compare';
 
 // mulberry32 and Box-Muller: the same numbers at each run.
 function uniform(seed: number): () => number {
@@ -57,6 +57,41 @@ describe('the interval holds the true difference in about 95 of 100 runs', () =>
     }
     expect(held / runs).toBeGreaterThan(0.9);
     expect(held / runs).toBeLessThan(0.99);
+  });
+
+  it.each([[120, 120], [120, 60], [60, 240]])('holds for energy of periods with %d and %d parts', (n, m) => {
+    const u = uniform(n * 7 + m);
+    let held = 0;
+    let told = 0;
+    for (let i = 0; i < 1000; i++) {
+      const d = compare(across(noise(u, n, 0.6, 100, 12), n * 60), across(noise(u, m, 0.6, 82, 12), m * 60));
+      if (!d.relative) continue;
+      told++;
+      if (Math.abs(d.relative.value - ((82 * m) / (100 * n) - 1)) <= d.relative.half) held++;
+    }
+    expect(told).toBeGreaterThan(900);
+    expect(held / told).toBeGreaterThan(0.9);
+    expect(held / told).toBeLessThan(0.99);
+  });
+
+  it.each([0.6, 0.9])('holds for grams and money, watts times what the grid is like (correlation %d)', (phi) => {
+    const u = uniform(23 + phi * 100);
+    let held = 0;
+    let told = 0;
+    for (let i = 0; i < 1000; i++) {
+      // Watts and intensity wander by themselves; what hardware is made of comes at one rate.
+      const period = (watts: number) => {
+        const grid = noise(u, 120, phi, 0.3, 0.04);
+        return across(noise(u, 120, 0.6, watts, 10).map((w, k) => (w / 1000) * grid[k]! * 1000 + 5), 24);
+      };
+      const d = compare(period(100), period(82));
+      if (!d.relative) continue;
+      told++;
+      if (Math.abs(d.relative.value - (29.6 / 35 - 1)) <= d.relative.half) held++;
+    }
+    expect(told).toBeGreaterThan(500);
+    expect(held / told).toBeGreaterThan(0.9);
+    expect(held / told).toBeLessThan(0.99);
   });
 
   it('holds for pairs that share the course of a day, which alone would hide the difference', () => {

@@ -140,6 +140,10 @@ export function ratio(tops: number[], bottoms: number[]): number[] {
   return tops.map((t, i) => r + (t - r * (bottoms[i] ?? 0)) / bottom);
 }
 
+// across makes samples of a rate into samples of what it comes to over a length
+// of time, so that compare takes them: watts and seconds into joules.
+export const across = (rates: number[], length: number): number[] => rates.map((r) => r * length);
+
 // banded is the relative difference with chance and both meters' bands, if
 // those are independent: nothing is known about how the one is off from how the
 // other is.

@@ -62,6 +62,11 @@ export const node = {
   // watts over time, by component
   history: (s: Scope): string => `sum by (component) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   gramsHistory: (s: Scope): string => `sum by (phase) (rate(${metric(s, 'node_co2e_grams_total', true)}${selector(s)}[${duration(s.range.window)}])) * 3600`,
+  // what is paid less what is earned, an hour; nobody may ever have earned anything
+  costHistory: (s: Scope): string => {
+    const rate = (family: string): string => `sum by (currency) (rate(${metric(s, family, true)}${selector(s)}[${duration(s.range.window)}]))`;
+    return `(${rate('node_energy_cost_total')} - (${rate('node_energy_credit_total')} or ${rate('node_energy_cost_total')} * 0)) * 3600`;
+  },
 };
 
 // Owners of one kind.
@@ -83,6 +88,11 @@ export const owners = {
     `sum ${by([...kinds[kind].labels, ...extra])} (rate(${metric(s, `${kinds[kind].family}_joules_total`, kinds[kind].copied)}${selector(s, kinds[kind].where, ...matchers)}[${duration(s.range.window)}]))`,
   gramsHistory: (s: Scope, kind: Kind, extra: string[] = [], ...matchers: string[]): string =>
     `sum ${by([...kinds[kind].labels, ...extra])} (rate(${metric(s, `${kinds[kind].family}_co2e_grams_total`, kinds[kind].copied)}${selector(s, kinds[kind].where, ...matchers)}[${duration(s.range.window)}])) * 3600`,
+  costHistory: (s: Scope, kind: Kind, extra: string[] = [], ...matchers: string[]): string => {
+    const rate = (money: string): string =>
+      `sum ${by(['currency', ...extra])} (rate(${metric(s, `${kinds[kind].family}_energy_${money}_total`, kinds[kind].copied)}${selector(s, kinds[kind].where, ...matchers)}[${duration(s.range.window)}]))`;
+    return `(${rate('cost')} - (${rate('credit')} or ${rate('cost')} * 0)) * 3600`;
+  },
 };
 
 // The present names of families with the joules of owners, for a list of kinds that there are.

@@ -2,7 +2,7 @@ import './compare.css';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useShared, type Shared } from '../context';
 import { ApiError, labelValues, query, queryRange } from '../lib/api';
-import { bandOf, banded, compare, paired, percents, periods, ratio, sentence, signed, stepFor, type Band, type Difference, type Period } from '../lib/compare';
+import { across, bandOf, banded, compare, paired, percents, periods, ratio, sentence, signed, stepFor, type Band, type Difference, type Period } from '../lib/compare';
 import { useData } from '../lib/data';
 import { change as changeOf, clock, energy, mass, money, scaled, watts } from '../lib/format';
 import { byComponent } from '../lib/now';
@@ -34,6 +34,8 @@ interface Facts {
   joules: Map<string, number>; // by component
   grams: number | null;
   cost: Map<string, number>;
+  gramsEach: Point[]; // grams an hour, of equal parts
+  costEach: Map<string, Point[]>; // money an hour, by currency
   power: Map<string, Point[]>; // watts of equal parts, by component
   sum: Point[]; // watts, where each component has some
   per: Point[] | null; // requests a second
@@ -47,6 +49,10 @@ const by = (list: Series[], label: string): Map<string, number> => {
   for (const x of list) out.set(x.labels[label] ?? '', (out.get(x.labels[label] ?? '') ?? 0) + (x.points.at(-1)?.[1] ?? 0));
   return out;
 };
+
+// apart adds up the lines of each value of a label.
+const apart = (list: Series[], label: string): Map<string, Point[]> =>
+  new Map([...new Set(list.map((x) => x.labels[label] ?? ''))].map((v) => [v, sumOver(list.filter((x) => (x.labels[label] ?? '') === v))]));
 
 // complete is the sum of lines where all of them have a value.
 function complete(lines: Point[][]): Point[] {
@@ -64,20 +70,21 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
   const over = (expr: string) => queryRange(expr, range.start + range.step, range.end, range.step, signal);
   const none = Promise.resolve<Series[]>([]);
   const k = who ? kinds[who.kind] : null;
-  const [joules, grams, cost, credit, history, meters, machine, errors, requests] = await Promise.all([
+  const [joules, grams, cost, credit, history, gramsHistory, costHistory, meters, machine, errors, requests] = await Promise.all([
     at(who ? owners.joules(scope, who.kind, ['component'], ...m) : node.joules(scope)),
     !k ? at(node.grams(scope)) : k.co2e ? at(owners.grams(scope, who!.kind, [], ...m)) : none,
     !k ? at(node.cost(scope)) : k.cost ? at(owners.cost(scope, who!.kind, ...m)) : none,
     !k ? at(node.credit(scope)) : k.cost ? at(owners.credit(scope, who!.kind, ...m)) : none,
     over(who ? owners.history(scope, who.kind, ['component'], ...m) : node.history(scope)),
+    !k ? over(node.gramsHistory(scope)) : k.co2e ? over(owners.gramsHistory(scope, who!.kind, ['phase'], ...m)) : none,
+    !k ? over(node.costHistory(scope)) : k.cost ? over(owners.costHistory(scope, who!.kind, [], ...m)) : none,
     at(joulesByMeter(scope)),
     who ? at(node.joules(scope)) : none,
     at(node.errorJoules(scope)),
     per ? over(per.replaceAll('$window', formatDuration(range.step))) : none,
   ]);
   if (requests.length > 1) throw new ApiError('bad_data', `The divisor has ${requests.length} series, and one is needed: put sum(…) around it.`);
-  const power = new Map<string, Point[]>();
-  for (const c of new Set(history.map((x) => x.labels.component ?? ''))) power.set(c, sumOver(history.filter((x) => (x.labels.component ?? '') === c)));
+  const power = apart(history, 'component');
   const used = by(joules, 'component');
   const whole = by(meters, 'component');
   const money1 = by(cost, 'currency');
@@ -88,6 +95,8 @@ async function facts(s: Shared, side: Side, per: string, signal: AbortSignal): P
     joules: used,
     grams: add(grams.map((x) => x.points[0]?.[1])),
     cost: money1,
+    gramsEach: complete([...apart(gramsHistory, 'phase').values()]),
+    costEach: apart(costHistory, 'currency'),
     power,
     sum: complete([...power.values()]),
     per: per ? (requests[0]?.points ?? []) : null,
@@ -278,12 +287,15 @@ interface ResultProps {
   data: { value: { id: string; sides: Facts[] } | undefined; error: ApiError | undefined; loading: boolean };
 }
 
+// leastCovered is the part of a period that has to be known for intervals of what adds up over it.
+const leastCovered = 0.9;
+
 interface LineOf {
   name: string;
   a: number | null;
   b: number | null;
   format: (v: number) => string;
-  d?: Difference;
+  d?: Difference | undefined;
 }
 
 // of writes a difference with its interval, or without where there is none.
@@ -310,6 +322,14 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
     const seconds = (f: Facts) => f.sum.length * a.range.step;
     const mean = (f: Facts) => (f.sum.length ? values(f.sum).reduce((x, y) => x + y, 0) / f.sum.length : null);
     const known1 = (v: number): number | null => (Number.isFinite(v) ? v : null);
+    const covered = [seconds(fa) / a.range.seconds, seconds(fb) / b.range.seconds];
+    // What a rate comes to over the whole period, where nearly all parts of it are known.
+    const total = (x: Point[] | undefined, y: Point[] | undefined, unit: number): Difference | undefined => {
+      const there = (p: Point[] | undefined, r: Range) => ((p?.length ?? 0) * r.step) / r.seconds >= leastCovered;
+      if (!there(x, a.range) || !there(y, b.range)) return undefined;
+      const over = (p: Point[], r: Range): Point[] => across(values(p), r.seconds / unit).map((v, i): Point => [p[i]![0], v]);
+      return differ(over(x!, a.range), over(y!, b.range), pairs, a.range.step);
+    };
     const lines: LineOf[] = [
       ...(each ? [{ name: 'Energy per request', a: known1(each.a), b: known1(each.b), format: (v: number) => scaled(v, 'J'), d: each }] : []),
       { name: 'Mean power', a: mean(fa), b: mean(fb), format: watts, d: power },
@@ -320,11 +340,11 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
           const dc = differ(fa.power.get(component), fb.power.get(component), pairs, a.range.step);
           return { name: `${component}`, a: known1(dc.a), b: known1(dc.b), format: watts, d: dc };
         }),
-      { name: 'Energy', a: add(fa.joules.values()), b: add(fb.joules.values()), format: energy },
-      ...(fa.grams !== null || fb.grams !== null ? [{ name: 'CO₂e', a: fa.grams, b: fb.grams, format: mass }] : []),
-      ...[...new Set([...fa.cost.keys(), ...fb.cost.keys()])].map((c) => ({ name: 'Cost', a: fa.cost.get(c) ?? null, b: fb.cost.get(c) ?? null, format: (v: number) => money(v, c) })),
+      { name: 'Energy', a: add(fa.joules.values()), b: add(fb.joules.values()), format: energy, d: total(fa.sum, fb.sum, 1) },
+      ...(fa.grams !== null || fb.grams !== null ? [{ name: 'CO₂e', a: fa.grams, b: fb.grams, format: mass, d: total(fa.gramsEach, fb.gramsEach, 3600) }] : []),
+      ...[...new Set([...fa.cost.keys(), ...fb.cost.keys()])].map((c) => ({ name: 'Cost', a: fa.cost.get(c) ?? null, b: fb.cost.get(c) ?? null, format: (v: number) => money(v, c), d: total(fa.costEach.get(c), fb.costEach.get(c), 3600) })),
     ];
-    return { d, same, lines, pairs: pairs !== null, wide: banded(d, fa.band, fb.band), covered: [seconds(fa) / a.range.seconds, seconds(fb) / b.range.seconds] };
+    return { d, same, lines, pairs: pairs !== null, wide: banded(d, fa.band, fb.band), covered };
   }, [sides]);
   const lines = useMemo<Line[]>(() => {
     if (!fa || !fb) return [];
@@ -363,7 +383,7 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
                 <table class="compare-table">
                   <thead>
                     <tr>
-                      <th scope="col" />
+                      <td />
                       <th scope="col" class="n">
                         {a.name}
                         <span class="when">{spanOf(a.range)}</span>
@@ -393,12 +413,12 @@ function Result({ mode, a, b, release, per, data }: ResultProps) {
                 </table>
               </div>
               <ul class="note reasons">
-                {result.covered.some((c) => c < 0.9) && (
+                {result.covered.some((c) => c < leastCovered) && (
                   <li>
-                    There are data for {Math.round(Math.min(1, result.covered[0]!) * 100)} % of the first and {Math.round(Math.min(1, result.covered[1]!) * 100)} % of the second: energy, CO₂e and cost are of that only.
+                    There are data for {Math.round(Math.min(1, result.covered[0]!) * 100)} % of the first and {Math.round(Math.min(1, result.covered[1]!) * 100)} % of the second: energy, CO₂e and cost are of that only, and have no interval.
                   </li>
                 )}
-                <li>The interval is of chance: it is made of means of blocks of {formatDuration(a.range.step)} parts, and says how far the difference could be off because power goes up and down by itself. {result.pairs && `Parts at the same time${mode === 'owners' ? '' : ' of the day'} are compared with each other, so that what both have in common is not in it. `}It does not know what else changed.</li>
+                <li>The interval is of chance: it is made of means of blocks of {formatDuration(a.range.step)} parts, and says how far the difference could be off because power, the grid and the price go up and down by themselves. {result.pairs && `Parts at the same time${mode === 'owners' ? '' : ' of the day'} are compared with each other, so that what both have in common is not in it. `}It does not know what else changed.</li>
                 {estimated &&
                   (result.same ? (
                     <li>
