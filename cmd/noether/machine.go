@@ -31,9 +31,12 @@ type machine struct {
 	owners   owners
 }
 
-// patience is how long commands that end soon, or have to know, wait for the
-// first answer of a BMC. The agent does not wait.
-const patience = 15 * time.Second
+// How long the first answer of a BMC is waited for: by check, which has to know,
+// and by commands that end soon. The agent does not wait.
+const (
+	patience = 30 * time.Second
+	briefly  = 10 * time.Second
+)
 
 // openMachine opens the sensors, then the usage source. Sensors that are told
 // by somebody slow are asked in the background from then on; wait is how long

@@ -44,7 +44,7 @@ func openLocal(ctx context.Context, p *process, cfg *config.Config, c *cage, log
 	mine.Agent.KeepFinished = 24 * time.Hour                               // what has ended is still to be reported
 	mine.Agent.Processes = agent.Processes{N: 1, Mode: agent.TopProcesses} // processes are looked at, not shown
 	clock := agent.SystemClock()
-	m, err := openMachine(ctx, p, &mine, log, clock, patience)
+	m, err := openMachine(ctx, p, &mine, log, clock, briefly)
 	if err != nil {
 		return nil, nil, err
 	}

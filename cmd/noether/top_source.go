@@ -84,7 +84,7 @@ func openTopLocal(ctx context.Context, p *process, cfg *config.Config, log *slog
 	if err != nil {
 		return nil, "", err
 	}
-	m, err := openMachine(ctx, p, cfg, log, clock, patience)
+	m, err := openMachine(ctx, p, cfg, log, clock, briefly)
 	if err != nil {
 		return nil, "", err
 	}

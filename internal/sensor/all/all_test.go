@@ -164,6 +164,40 @@ func (f *fake) Read(_ context.Context, dst []energy.Reading) ([]energy.Reading, 
 	return append(dst, energy.Reading{}), nil
 }
 
+// asking is a sensor whose first reading comes later.
+type asking struct{ *fake }
+
+func (asking) Run(context.Context) error { return nil }
+func (asking) String() string            { return "it was not asked yet" }
+
+// A sensor that is told by somebody slow is opened before it has a reading,
+// unless somebody waits for one.
+func TestRunner(t *testing.T) {
+	closed := 0
+	table := []sensor.Kind{
+		{Name: "bmc", Adds: true, Open: func(context.Context, sensor.Env) (sensor.Sensor, error) {
+			return asking{&fake{zone: energy.Zone{Sensor: "bmc", Name: "z"}, fails: os.ErrDeadlineExceeded, closed: &closed}}, nil
+		}},
+		{Name: "rapl", Open: func(context.Context, sensor.Env) (sensor.Sensor, error) {
+			return &fake{zone: energy.Zone{Sensor: "rapl", Name: "z"}, closed: &closed}, nil
+		}},
+	}
+	zones, verdicts, err := open(t, sensor.Env{}, table)
+	if diff := cmp.Diff([]string{"bmc/z", "rapl/z"}, zones); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if diff := cmp.Diff(probe.Verdict{Name: "bmc", Status: probe.Unknown, Reason: "it was not asked yet"}, verdicts[0]); diff != "" {
+		t.Error(diff)
+	}
+	zones, verdicts, err = open(t, sensor.Env{Wait: time.Second}, table)
+	if diff := cmp.Diff([]string{"rapl/z"}, zones); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if v := verdicts[0]; v.Status != probe.Broken || closed != 4 {
+		t.Errorf("verdict %+v, %d closed", v, closed)
+	}
+}
+
 func TestAddingKindsAndBrokenOnes(t *testing.T) {
 	opened, closed := 0, 0
 	var covered []string

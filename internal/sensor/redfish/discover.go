@@ -200,13 +200,11 @@ func (e *explorer) linked(ctx context.Context, root serviceRoot) ([]*chassis, er
 		}
 		e.single = len(systems) == 1
 	}
-	all, err := e.members(ctx, root.Chassis)
-	if err != nil {
-		return nil, err
-	}
 	candidates := paths(system.Links.Chassis)
 	if len(candidates) == 0 {
-		candidates = all
+		if candidates, err = e.members(ctx, root.Chassis); err != nil {
+			return nil, err
+		}
 	}
 	var found []*chassis
 	foreign := 0
@@ -369,9 +367,9 @@ func (e *explorer) choose(ctx context.Context, linked []*chassis) ([]*chassis, e
 			outermost = append(outermost, best)
 		}
 	}
-	outermost = e.separate(outermost)
-	if len(outermost) > 1 && slices.ContainsFunc(outermost, func(c *chassis) bool { return c.supplied }) {
-		outermost = slices.DeleteFunc(outermost, func(c *chassis) bool { return !c.supplied })
+	outermost, err := e.fed(ctx, e.separate(outermost))
+	if err != nil {
+		return nil, err
 	}
 	names := make([]string, 0, len(linked))
 	for _, c := range linked {
@@ -420,19 +418,6 @@ func (e *explorer) look(ctx context.Context, c *chassis) error {
 		return nil
 	}
 	c.looked = true
-	supplies, err := e.supplies(ctx, c)
-	if err != nil {
-		return err
-	}
-	var older []byte // the Power of a service without PowerSubsystem
-	power, ok := c.document.Power.path()
-	if ok && !c.supplied {
-		if older, err = e.get(ctx, power); err != nil {
-			return err
-		}
-		_, n, _ := suppliesPower(older)
-		c.supplied = n > 0
-	}
 	if path, ok := c.document.EnvironmentMetrics.path(); ok {
 		body, err := e.get(ctx, path)
 		if err != nil {
@@ -443,26 +428,71 @@ func (e *explorer) look(ctx context.Context, c *chassis) error {
 			return nil
 		}
 	}
-	if supplies != nil {
+	supplies, err := e.supplies(ctx, c)
+	if err != nil || supplies != nil {
 		c.sources = supplies
+		return err
+	}
+	path, ok := c.document.Power.path()
+	if !ok {
 		return nil
 	}
-	if older == nil && ok {
-		if older, err = e.get(ctx, power); err != nil {
-			return err
-		}
+	body, err := e.get(ctx, path)
+	if err != nil {
+		return err
 	}
-	sum, n, sumErr := suppliesPower(older)
-	if _, err := controlPower(older); err == nil {
-		c.sources = []source{{power, "Power PowerConsumedWatts", controlPower}}
+	sum, n, sumErr := suppliesPower(body)
+	c.supplied = c.supplied || n > 0
+	if _, err := controlPower(body); err == nil {
+		c.sources = []source{{path, "Power PowerConsumedWatts", controlPower}}
 	} else if sumErr == nil && sum > 0 {
-		c.sources = []source{{power, "Power PowerInputWatts", func(b []byte) (unit.Power, error) {
+		c.sources = []source{{path, "Power PowerInputWatts", func(b []byte) (unit.Power, error) {
 			p, now, err := suppliesPower(b)
 			if err == nil && now != n {
 				err = errors.New("a power supply was added or taken away")
 			}
 			return p, err
 		}}}
+	}
+	return nil
+}
+
+// fed returns, of several chassis beside each other, those with power supplies
+// of their own, or all of them if none has any.
+func (e *explorer) fed(ctx context.Context, list []*chassis) ([]*chassis, error) {
+	if len(list) < 2 {
+		return list, nil
+	}
+	var out []*chassis
+	for _, c := range list {
+		if err := e.feed(ctx, c); err != nil {
+			return nil, err
+		}
+		if c.supplied {
+			out = append(out, c)
+		}
+	}
+	if out == nil {
+		return list, nil
+	}
+	return out, nil
+}
+
+// feed finds out whether a chassis has power supplies of its own.
+func (e *explorer) feed(ctx context.Context, c *chassis) error {
+	if c.supplied {
+		return nil
+	}
+	if _, err := e.supplies(ctx, c); err != nil || c.supplied {
+		return err
+	}
+	if path, ok := c.document.Power.path(); ok {
+		body, err := e.get(ctx, path)
+		if err != nil {
+			return err
+		}
+		_, n, _ := suppliesPower(body)
+		c.supplied = n > 0
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ const (
 	leastHold = 30 * time.Second // how long an answer is good, at least
 	replan    = 15 * time.Minute // how often it is asked again which readings there are
 	most      = time.Minute      // between two attempts at a BMC that is away
+	longest   = 2 * time.Minute  // of one attempt
 	// A BMC that refuses a password may lock the account, or the address, after
 	// a few attempts.
 	leastRefused = time.Minute
@@ -257,24 +258,31 @@ func (m *meter) poll(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	m.keep(power, err)
+	if err != nil {
+		m.plan = nil // it may be another BMC by now, or have other chassis
+		return err
+	}
+	if m.said != m.plan.about {
+		m.said = m.plan.about
+		m.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "the BMC is read", slog.String("bmc", m.client.base.Host),
+			slog.String("reading", m.said), slog.Float64("watts", power.Watts()))
+	}
+	return nil
+}
+
+// keep makes the outcome of an attempt what Read tells.
+func (m *meter) keep(power unit.Power, err error) {
 	now := m.env.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last = err
-	if err != nil {
-		m.plan = nil // it may be another BMC by now, or have other chassis
-		if !m.asked {
-			m.err = &sensor.ZoneError{Err: err}
-		}
-		return err
+	switch {
+	case err == nil:
+		m.power, m.at, m.asked, m.err, m.about = power, now, true, nil, m.plan.about
+	case !m.asked:
+		m.err = &sensor.ZoneError{Err: err}
 	}
-	m.power, m.at, m.asked, m.err, m.about = power, now, true, nil, m.plan.about
-	if m.said != m.about {
-		m.said = m.about
-		m.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "the BMC is read", slog.String("bmc", m.client.base.Host),
-			slog.String("reading", m.about), slog.Float64("watts", power.Watts()))
-	}
-	return nil
 }
 
 // ask returns what the machine draws. A bug costs this one attempt.
@@ -284,6 +292,8 @@ func (m *meter) ask(ctx context.Context) (power unit.Power, err error) {
 			power, err = 0, &probe.Error{Status: probe.Unknown, Remedy: "report this as a bug of Noether", Err: fmt.Errorf("ask the BMC: it panicked: %v", p)}
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	if m.plan == nil || m.env.Now()-m.planned > replan {
 		e := explorer{client: m.client, want: m.cfg.Chassis, node: m.cfg.Node, sys: m.env.Sys}
 		found, err := e.plan(ctx)
