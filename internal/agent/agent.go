@@ -100,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	a.Baseline(ctx)
 	every := a.meter.readEvery(a.opts.Interval)
+	began, settled := a.last, []time.Duration{0, settledSoon, settledAll}
 	next := a.last + min(a.opts.Interval, firstTick)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -116,7 +117,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.readMeter(ctx, now)
 			continue
 		}
-		if seq := a.Tick(ctx).Seq; seq == 1 || seq == settled {
+		a.Tick(ctx)
+		if len(settled) > 0 && now-began >= settled[0] {
+			settled = settled[1:]
 			a.giveBack(ctx)
 		}
 		next += a.opts.Interval
@@ -126,13 +129,21 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-// settled is the tick by which names have been asked for and pages written once.
-const settled = 12
+// Memory is given back after the first tick, and when what is done for the
+// first time has been done: by the one names have been asked for, pages and a
+// history written, by the other a history has also been looked after, which
+// its database does each minute.
+const (
+	settledSoon = 20 * time.Second
+	settledAll  = 90 * time.Second
+)
 
-// giveBack returns memory that only the start has needed: tables that have
-// grown to the size of the machine left what they outgrew, and opening, TLS
-// and the first answers ran code that will not run again.
+// giveBack returns memory that only the start has needed: the baseline listed
+// every process there is, tables that have grown to the size of the machine
+// left what they outgrew, and opening, TLS and the first answers ran code that
+// will not run again.
 func (a *Agent) giveBack(ctx context.Context) {
+	a.usage.Tasks = nil // the next tick lists those that ran
 	debug.FreeOSMemory()
 	if err := linux.TrimProgram(); err != nil {
 		a.opts.Log.LogAttrs(ctx, slog.LevelDebug, "memory of the program stays mapped", slog.String("reason", err.Error()))

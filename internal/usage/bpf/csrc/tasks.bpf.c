@@ -173,17 +173,22 @@ static __always_inline u32 rss_pages(struct task_struct *task)
 	return pages > 0 ? (u32)pages : 0;
 }
 
+/* Of a task that has not run since it was written to r by another walk, what
+ * only running changes is left as it is: each line of a task's memory that is
+ * not touched saves the time of fetching it. */
 static __always_inline void fill(struct task_record *r, struct task_struct *task, u64 runtime, struct set_ids *ids)
 {
 	struct css_set *set = task->cgroups;
+	u64 start = task->start_boottime;
 	u32 flags = 0;
+	bool same = r->runtime == runtime && r->start == start && r->pid == task->tgid;
 
 	if ((u64)set != ids->set) {
 		ids->set = (u64)set;
 		ids->v2 = set->dfl_cgrp->kn->id;
 		ids->v1 = v1_id(set);
 	}
-	r->start = task->start_boottime;
+	r->start = start;
 	r->runtime = runtime;
 	r->v2 = ids->v2;
 	r->v1 = ids->v1;
@@ -191,6 +196,8 @@ static __always_inline void fill(struct task_record *r, struct task_struct *task
 	r->pid = task->tgid;
 	r->parent = task->real_parent->tgid;
 	r->rss_pages = residency ? rss_pages(task) : 0;
+	if (same)
+		return;
 	if (task->flags & PF_KTHREAD)
 		flags |= KERNEL_THREAD;
 	r->flags = flags;
