@@ -107,16 +107,16 @@ func (r *response) keep(p []byte) bool {
 }
 
 // flush sends the header and what was kept.
-func (r *response) flush() (err error) {
+func (r *response) flush() error {
+	defer r.drop()
 	r.started = true
 	r.w.WriteHeader(r.status)
 	for _, p := range r.kept {
-		if _, err = r.w.Write(p); err != nil {
-			break
+		if _, err := r.w.Write(p); err != nil {
+			return err
 		}
 	}
-	r.drop()
-	return err
+	return nil
 }
 
 // drop forgets what was kept.
@@ -234,6 +234,9 @@ func (e *encoder) strings(pairs ...string) {
 func (e *encoder) list(n int, element func(int)) {
 	e.raw("[")
 	for i := range n {
+		if e.err != nil {
+			return
+		}
 		if i > 0 {
 			e.raw(",")
 		}
