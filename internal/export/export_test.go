@@ -17,6 +17,7 @@ import (
 	"noether/internal/energy"
 	"noether/internal/export"
 	"noether/internal/export/exporttest"
+	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/unit"
 	"noether/internal/workload"
@@ -301,6 +302,21 @@ func TestProcessesHaveNoSeriesOfAComponentThatIsAllIdle(t *testing.T) {
 func TestAMeterThatWasNeverReadIsNotZero(t *testing.T) {
 	if left := walk(exporttest.Snapshot()).with("zone_joules_total node=node-1 zone=uncore"); len(left) > 0 {
 		t.Errorf("%v", left)
+	}
+}
+
+// A sensor that was opened before it could be asked is told by its zones.
+func TestASensorThatWasNotAskedYetIsToldByItsZones(t *testing.T) {
+	s := minimal(func(s *snapshot.Snapshot) {
+		s.Sensors = []probe.Verdict{{Name: "redfish", Status: probe.Unknown}, {Name: "msr", Status: probe.Unknown}}
+		s.Zones = []snapshot.Zone{{Zone: energy.Zone{Sensor: "redfish", Name: "platform", Domain: energy.Platform, Socket: -1, Die: -1}, Status: probe.Works}}
+	})
+	want := map[string]int64{
+		"sensor_status sensor=msr status=cannot tell":             1,
+		"sensor_status sensor=redfish zone=platform status=works": 1,
+	}
+	if diff := cmp.Diff(want, walk(s).with("sensor_status")); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -1,6 +1,8 @@
 package export
 
 import (
+	"slices"
+
 	"noether/internal/energy"
 	"noether/internal/probe"
 	"noether/internal/snapshot"
@@ -376,6 +378,9 @@ func sensorStatus(t *Table) {
 		v := &t.s.Sensors[i]
 		if i > 0 && t.s.Sensors[i-1].Name == v.Name {
 			continue // one series each: the first attempt speaks
+		}
+		if v.Status == probe.Unknown && slices.ContainsFunc(t.s.Zones, func(z snapshot.Zone) bool { return z.Sensor == v.Name }) {
+			continue // it is open, and was asked since: its zones tell
 		}
 		t.begin()
 		t.text("sensor", v.Name)

@@ -139,6 +139,9 @@ func TestBMC(t *testing.T) {
 	if !from.metered() || meter1 == meter0 || parts1-parts0 != meter1-meter0 {
 		t.Errorf("the components used %d µJ, the BMC saw %d", parts1-parts0, meter1-meter0)
 	}
+	if s := to.find("noether_sensor_status", "sensor", "redfish"); len(s) != 1 || !matches(s[0], "noether_sensor_status", []string{"status", "works"}) {
+		t.Errorf("status: %v", s)
+	}
 	if q := to.find("noether_node_joules_total", "component", "other", "quality", "measured"); len(q) == 0 {
 		t.Error("the rest of the server is not measured")
 	}

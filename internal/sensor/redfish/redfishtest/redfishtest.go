@@ -171,16 +171,6 @@ func (b *BMC) Asked(path string) int {
 	return b.asked[path]
 }
 
-// Paths returns everything that was asked for.
-func (b *BMC) Paths() (paths []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for p := range b.asked {
-		paths = append(paths, p)
-	}
-	return paths
-}
-
 const sessions = "/redfish/v1/SessionService/Sessions"
 
 func (b *BMC) serve(w http.ResponseWriter, r *http.Request) {
