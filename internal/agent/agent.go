@@ -134,7 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // history written, by the other a history has also been looked after, which
 // its database does each minute.
 const (
-	settledSoon = 20 * time.Second
+	settledSoon = 10 * time.Second
 	settledAll  = 90 * time.Second
 )
 

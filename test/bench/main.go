@@ -92,6 +92,7 @@ type mode struct {
 	role string        // of this program, if it is the reader
 	args []string      // of the agent
 	tick time.Duration // instead of the usual interval
+	kept bool          // the agent keeps a history, a sample each 15 s
 }
 
 // podScale is the mode of a Kubernetes node: 300 pods, a tick a second.
@@ -104,19 +105,29 @@ const named = ", named"
 // grams is that with grams of CO2e and cost beside joules.
 const grams = ", CO2e"
 
+// kept is a mode with a history.
+const kept = ", history"
+
+func (m mode) keep() mode {
+	m.name += kept
+	m.kept = true
+	return m
+}
+
 func modes(o *options) []mode {
 	agent := func(usage, processes string) mode {
 		return mode{name: usage + ", " + processes, args: []string{"--usage", usage, "--processes", processes}}
 	}
 	list := []mode{
 		agent("bpf", "all"), agent("bpf", "top:100"), agent("bpf", "off"),
+		agent("bpf", "all").keep(), agent("bpf", "off").keep(),
 		agent("procfs", "all"), agent("procfs", "top:100"), agent("procfs", "off"),
 		agent("cgroup", "off"),
 		{name: "procfs library, every fact", role: "baseline"},
 		{name: "procfs library, comm and cgroup of those that ran", role: "baseline-lazy"},
 	}
 	if o.quick {
-		return []mode{list[0], list[2], list[3], list[6], list[7], list[8]}
+		return []mode{list[0], list[2], list[4], list[5], list[8], list[9], list[10]}
 	}
 	return list
 }
@@ -157,7 +168,7 @@ func measureAll(ctx context.Context, o *options, stdout, stderr io.Writer) (err 
 			err = errors.Join(err, one(m))
 			m.name += grams
 			m.args = append(m.args, "--grid.zone", "DE", "--pue", "1.2", "--embodied.kg", "1000", "--price.per-kwh", "0.3", "--price.currency", "EUR")
-			err = errors.Join(err, one(m))
+			err = errors.Join(err, one(m), one(m.keep()))
 		}
 		stop()
 		if err != nil {

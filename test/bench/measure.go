@@ -97,7 +97,15 @@ func (l *lab) measure(ctx context.Context, m mode) (r result, err error) {
 	}
 	argv := []string{l.self, "-role", m.role, "-interval", r.interval.String()}
 	if m.role == "" {
-		argv = append([]string{l.o.binary, "agent", "--listen", address, "--interval", r.interval.String()}, m.args...)
+		history := "off"
+		if m.kept {
+			history = filepath.Join(l.dir, "history")
+			defer func() { err = errors.Join(err, os.RemoveAll(history)) }()
+		}
+		// The pods are in v2, which on a hybrid host need not be where an agent counts.
+		argv = append([]string{
+			l.o.binary, "agent", "--listen", address, "--interval", r.interval.String(), "--store.path", history, "--cgroupfs", l.base,
+		}, m.args...)
 	}
 	pid, err := l.start(cgroup, argv, log)
 	if err != nil {

@@ -21,7 +21,8 @@ func report(o *options, l *lab, results []result) string {
 	fmt.Fprintf(&b, "Machine: %s, %d CPUs online, Linux %s, %s/%s, %s.\n\n", cpuModel(), runtime.NumCPU(), kernel(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	fmt.Fprintf(&b, "%d pods, %d of the processes work at 1 %% duty and lowest priority, the others sleep. Ticks and scrapes every %s for %s a row;\n"+
 		"*Of all* counts every process of the machine at the end of the row; a figure much above N tells of other work.\n"+
-		"CPU is the whole process's, from its own cgroup, one scrape with gzip a tick included. *CPU s/min* is that at the default interval of 5 s.\n\n", len(l.pods), burners, o.interval, o.window)
+		"CPU is the whole process's, from its own cgroup, one scrape with gzip a tick included. *CPU s/min* is that at the default interval of 5 s.\n"+
+		"Rows *history* keep one, the others do not.\n\n", len(l.pods), burners, o.interval, o.window)
 	b.WriteString("| N | of all | mode | CPU/tick ms | of it tick ms | tick wall ms | CPU s/min | scrape p50 ms | p95 ms | body kB | gzip kB | series | RSS MiB (peak) | machine busy |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for i := range results {
@@ -74,6 +75,7 @@ func budgets(results []result) string {
 		largest = max(largest, results[i].n)
 	}
 	all, off := find(results, largest, "bpf, all"), find(results, largest, "bpf, off")
+	history := find(results, largest, "bpf, off"+kept)
 	every := find(results, largest, "procfs library, every fact")
 	if largest >= 10_000 && all != nil && off != nil {
 		list = append(list,
@@ -85,12 +87,18 @@ func budgets(results []result) string {
 			budget{"no process level, scrape p95", "ms", ms(off.p95), 5},
 			budget{"no process level, RSS", "MiB", off.rss, 26},
 		)
+		if history != nil {
+			list = append(list,
+				budget{"no process level, with a history", "CPU s/min", history.perMinute(), 0.06},
+				budget{"no process level, with a history, RSS", "MiB", history.rss, 26},
+			)
+		}
 		if every != nil && every.perTick > 0 {
 			list = append(list, budget{"tick against the reader", "of its CPU", all.work.Seconds() / every.perTick.Seconds(), 1.0 / 30})
 		}
 	}
 	for _, usage := range []string{"bpf", "cgroup"} {
-		for _, name := range []string{usage + ", " + podScale, usage + ", " + podScale + named, usage + ", " + podScale + named + grams} {
+		for _, name := range []string{usage + ", " + podScale, usage + ", " + podScale + named, usage + ", " + podScale + named + grams, usage + ", " + podScale + named + grams + kept} {
 			if r := find(results, 300, name); r != nil {
 				list = append(list, budget{name, "% of one core", 100 * r.perTick.Seconds() / r.interval.Seconds(), 0.2})
 			}
