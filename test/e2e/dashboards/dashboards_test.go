@@ -58,8 +58,8 @@ func TestDashboards(t *testing.T) {
 	took("rules evaluated")
 
 	t.Run("Prometheus 2", func(t *testing.T) {
-		s := start(t, "prometheus", data)
-		defer s.stop()
+		s := start(t, "", data)
+		defer s.Stop()
 		queries(t, s)
 		numbers(t, s, 1e-6)
 	})
@@ -69,7 +69,7 @@ func TestDashboards(t *testing.T) {
 			t.Skipf("needs Prometheus 3, which make prometheus3 builds in some minutes: %v", err)
 		}
 		s := start(t, tools.Program("prometheus"), data)
-		defer s.stop()
+		defer s.Stop()
 		queries(t, s)
 		// Its windows leave out the sample at their start, and extrapolate.
 		numbers(t, s, 2e-3)
@@ -80,10 +80,10 @@ func TestDashboards(t *testing.T) {
 // evaluate runs the recording rules over the eight days.
 func evaluate(t *testing.T, data string) {
 	t.Helper()
-	s := start(t, "prometheus", data)
-	defer s.stop()
+	s := start(t, "", data)
+	defer s.Stop()
 	promtool(t, "tsdb", "create-blocks-from", "rules", "--start", stamp(begin()), "--end", stamp(end()),
-		"--url", s.url, "--output-dir", data, "--eval-interval", "5m", "--max-block-duration="+blockLength.String(), rulesFile)
+		"--url", s.URL, "--output-dir", data, "--eval-interval", "5m", "--max-block-duration="+blockLength.String(), rulesFile)
 }
 
 type dashboard struct {

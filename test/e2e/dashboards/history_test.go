@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 	"noether/internal/impact/builtin"
 	"noether/internal/impact/jsyaml"
 	"noether/internal/impact/plugin"
+	"noether/test/program"
 	"noether/test/script"
 )
 
@@ -176,61 +175,13 @@ func promtool(t *testing.T, args ...string) {
 	}
 }
 
-// server is a Prometheus on a port of its own.
-type server struct {
-	t    *testing.T
-	url  string
-	stop func()
-}
+// server is a Prometheus on a directory of blocks.
+type server struct{ *program.Server }
 
-func start(t *testing.T, program, data string) *server {
+// start starts the program of that path, or Debian's if that is "".
+func start(t *testing.T, path, data string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	config := filepath.Join(t.TempDir(), "prometheus.yml")
-	if err := os.WriteFile(config, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+data, "--storage.tsdb.retention.time=100y", "--web.listen-address="+address)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	s := &server{t: t, url: "http://" + address}
-	stopped := false
-	s.stop = func() {
-		if !stopped {
-			stopped = true
-			cmd.Process.Signal(syscall.SIGTERM)
-			<-done
-		}
-	}
-	t.Cleanup(s.stop)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get(s.url + "/-/ready"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return s
-			}
-		}
-		select {
-		case err := <-done:
-			stopped = true
-			t.Fatalf("%s ended at once: %v\n%s", program, err, log.String())
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is not ready", program)
-		}
-	}
+	return &server{program.Prometheus(t, path, "", data)}
 }
 
 // stamp is a time as the API and promtool take it.
@@ -238,7 +189,7 @@ func stamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
 // ask puts one question to the API, and fails where the answer is none.
 func (s *server) ask(path string, args url.Values, result any) error {
-	resp, err := http.PostForm(s.url+path, args)
+	resp, err := http.PostForm(s.URL+path, args)
 	if err != nil {
 		return err
 	}
@@ -295,7 +246,7 @@ func (s *server) span(expr string, from, to time.Time, step time.Duration) ([]se
 
 // labelValues is what Grafana asks for a variable.
 func (s *server) labelValues(label, selector string, from, to time.Time) ([]string, error) {
-	resp, err := http.Get(s.url + "/api/v1/label/" + label + "/values?" + url.Values{
+	resp, err := http.Get(s.URL + "/api/v1/label/" + label + "/values?" + url.Values{
 		"match[]": {selector}, "start": {stamp(from)}, "end": {stamp(to)},
 	}.Encode())
 	if err != nil {

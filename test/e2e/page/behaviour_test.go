@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -25,7 +26,7 @@ import (
 // range stays, and back, forward and the address lead to the same.
 func TestNavigation(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("overview", "6h"))
 	var hashes []string
 	for i, v := range views() {
@@ -75,7 +76,7 @@ func TestNavigation(t *testing.T) {
 // TestDrillDown goes into the flow by the mouse, out by Escape, and in by the keyboard.
 func TestDrillDown(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("flow", "24h"))
 	spot := func(name string) string {
 		return eval[string](b, `'[data-spot="' + [...document.querySelectorAll('[data-spot]')].find((e) => (e.getAttribute('aria-label') ?? e.textContent).startsWith(%s))?.dataset.spot + '"]'`, name)
@@ -107,7 +108,7 @@ func TestDrillDown(t *testing.T) {
 // TestThemes: dark by the system's wish, and by the page's own button, which is kept.
 func TestThemes(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	light := func() bool {
 		return eval[bool](b, `(() => { const c = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number); return c[0] + c[1] + c[2] > 384; })()`)
 	}
@@ -139,7 +140,7 @@ func TestThemes(t *testing.T) {
 // TestSizes: from a phone to a wide screen nothing has to be scrolled sideways.
 func TestSizes(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, phone)
+	b := open(t, u.URL, phone)
 	for name, window := range map[string]size{"phone": phone, "small": {360, 740}, "wide": wide} {
 		b.resize(window)
 		for _, v := range append(views(), "detail") {
@@ -173,9 +174,9 @@ func TestTenThousandRows(t *testing.T) {
 		step.CPU[1000+i] = time.Duration(1+i%50) * machine.Tick
 	}
 	m.Advance(step)
-	a.await("energy of the processes", func() bool { return strings.Count(metrics(t, a), "noether_process_joules_total{") >= many })
+	a.Await("energy of the processes", func() bool { return strings.Count(metrics(t, a), "noether_process_joules_total{") >= many })
 
-	b := open(t, a.url, desktop)
+	b := open(t, a.URL, desktop)
 	b.visit("#/workloads?kind=process&refresh=0")
 	b.until("the table", `document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') > %s`, many)
 	const grid = `document.querySelector('[role=grid]')`
@@ -249,16 +250,16 @@ func TestTenThousandRows(t *testing.T) {
 
 func metrics(t *testing.T, s *server) string {
 	t.Helper()
-	resp, err := http.Get(s.url + "/metrics")
+	resp, err := http.Get(s.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var b buffer
-	if _, err := b.b.ReadFrom(resp.Body); err != nil {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.b.String()
+	return string(text)
 }
 
 // TestNamesOfStrangersAreText: names that would be scripts, were they markup,
@@ -268,8 +269,8 @@ func TestNamesOfStrangersAreText(t *testing.T) {
 		end := time.Now().Truncate(fleetStep)
 		data := t.TempDir()
 		block(t, data, machineOf(`<script>alert(0)</script>`, 1, hostile(), end.Add(-12*time.Hour)), end, nil)
-		u := startUI(t, startPrometheus(t, "", data).url, "--step", "5m")
-		b := open(t, u.url, desktop)
+		u := startUI(t, startPrometheus(t, "", data).URL, "--step", "5m")
+		b := open(t, u.URL, desktop)
 		f := fleet{end: end}
 		for _, v := range views() {
 			b.visit(f.at(v, "6h"))
@@ -304,7 +305,7 @@ func TestNamesOfStrangersAreText(t *testing.T) {
 	t.Run("process", func(t *testing.T) {
 		burn(t, "<svg onload=1>")
 		a := startAgent(t, "--interval", "1s", "--processes", "all", "--store.path", t.TempDir(), "--store.interval", "1s")
-		b := open(t, a.url, desktop, `503`)
+		b := open(t, a.URL, desktop, `503`)
 		b.visit("#/workloads?kind=process&q=svg&refresh=5")
 		b.until("the process by its name", `document.querySelector('.grid-body')?.innerText.includes('<svg onload=1>')`)
 		b.innocent()
@@ -324,13 +325,13 @@ func (b *tab) innocent() {
 func TestBackendThatFails(t *testing.T) {
 	f := theFleet(t)
 	p := startPrometheus(t, "", f.data)
-	u := startUI(t, p.url, "--step", "5m")
-	b := open(t, u.url, desktop, `50[0-9]`)
+	u := startUI(t, p.URL, "--step", "5m")
+	b := open(t, u.URL, desktop, `50[0-9]`)
 	b.visit("#/overview?range=1h&refresh=5")
 	if n := b.count(".trouble"); n != 0 {
 		t.Fatalf("there is trouble from the start: %q", b.texts(".trouble"))
 	}
-	p.stop()
+	p.Stop()
 	b.until("a message in place", `document.querySelector('main .trouble')`)
 	t.Logf("while it is away: %q", b.texts(".trouble"))
 	b.shot("backend-away")
@@ -341,7 +342,7 @@ func TestBackendThatFails(t *testing.T) {
 	b.click(`nav[aria-label=Views] a[href^="#/health"]`)
 	b.until("Health", `location.hash.startsWith('#/health') && document.querySelector('[data-panel]')`)
 	b.click(`nav[aria-label=Views] a[href^="#/overview"]`)
-	startPrometheus(t, p.address, f.data)
+	startPrometheus(t, p.Address, f.data)
 	b.until("that it comes back by itself", `document.querySelector('[data-panel=power] canvas') && !document.querySelector('main .trouble')`)
 }
 
@@ -349,7 +350,7 @@ func TestBackendThatFails(t *testing.T) {
 // ready, in that server's words, and has the figures by itself when it is.
 func TestHistoryThatIsLoading(t *testing.T) {
 	f := theFleet(t)
-	behind, err := url.Parse(startPrometheus(t, "", f.data).url)
+	behind, err := url.Parse(startPrometheus(t, "", f.data).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +366,7 @@ func TestHistoryThatIsLoading(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"error","errorType":"unavailable","error":"the history is being opened: try again in a few seconds"}`))
 	}))
 	t.Cleanup(front.Close)
-	b := open(t, startUI(t, front.URL, "--step", "5m").url, desktop, `answer 503`, `status of 503`)
+	b := open(t, startUI(t, front.URL, "--step", "5m").URL, desktop, `answer 503`, `status of 503`)
 	b.visit(f.at("overview", "24h"))
 	b.until("its words", `[...document.querySelectorAll('.trouble')].some((e) => e.innerText.includes('is being opened'))`)
 	if b.count(`nav[aria-label=Views] a`) < 6 {
@@ -378,7 +379,7 @@ func TestHistoryThatIsLoading(t *testing.T) {
 // TestQuestionsThatGoWrong: ranges in the future, beyond all limits, and none.
 func TestQuestionsThatGoWrong(t *testing.T) {
 	_, u := startFleet(t)
-	b := open(t, u.url, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
+	b := open(t, u.URL, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
 	for name, hash := range map[string]string{
 		"the future":      "#/%s?range=24h&end=2099-01-01T00:00:00Z&refresh=0",
 		"long ago":        "#/%s?range=24h&end=1999-01-01T00:00:00Z&refresh=0",
@@ -407,7 +408,7 @@ func TestQuestionsThatGoWrong(t *testing.T) {
 // TestWithoutHistory: an agent that keeps none says so, and shows now.
 func TestWithoutHistory(t *testing.T) {
 	a := startAgent(t, "--interval", "1s", "--store.path", "off")
-	b := open(t, a.url, desktop)
+	b := open(t, a.URL, desktop)
 	for _, v := range views() {
 		b.visit("#/" + v + "?refresh=0")
 		b.shot("nohistory-" + v)
@@ -425,7 +426,7 @@ func TestWithoutHistory(t *testing.T) {
 // and in a hand, and at what Compare tells of a release.
 func TestAccessibility(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	everywhere := func(b *tab, name, hash string) {
 		b.t.Helper()
 		for _, window := range []size{desktop, phone} {
@@ -443,7 +444,7 @@ func TestAccessibility(t *testing.T) {
 	everywhere(b, "detail", f.at("detail", "24h", "kind=workload", "namespace=shop", "workload_kind=Deployment", "workload=frontend"))
 
 	r, u := startRelease(t)
-	b = open(t, u.url, desktop)
+	b = open(t, u.URL, desktop)
 	for _, name := range []string{"faster-0", "steady-0"} {
 		everywhere(b, "compare of "+name, r.at(name, "24h"))
 		if b.count(".verdict") != 1 {
@@ -455,7 +456,7 @@ func TestAccessibility(t *testing.T) {
 // TestWeight: what the page costs on the wire, and until something is seen.
 func TestWeight(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("overview", "24h"))
 	b.settle()
 	sizes := eval[map[string]float64](b, `(() => {

@@ -19,7 +19,7 @@ import (
 func startFleet(t *testing.T) (*fleet, *server) {
 	t.Helper()
 	f := theFleet(t)
-	return f, startUI(t, startPrometheus(t, "", f.data).url, "--step", "5m")
+	return f, startUI(t, startPrometheus(t, "", f.data).URL, "--step", "5m")
 }
 
 var shownFigure = regexp.MustCompile(`^(~?)([-+]?)(€?)([0-9][0-9,]*(?:\.[0-9]+)?)\s*([GMkmµn]?)(\D*)$`)
@@ -127,7 +127,7 @@ const day = 24 * time.Hour
 // greatest with the same questions asked of the Prometheus itself.
 func TestOverviewShowsWhatTheAPISays(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("overview", "24h"))
 	joules := u.value(`sum(increase(noether_node_joules_total[1d]))`, f.end)
 	same(t, "energy", b.tile("Energy"), joules/3600, true)
@@ -173,7 +173,7 @@ func TestOverviewShowsWhatTheAPISays(t *testing.T) {
 // and its parts are those of the API.
 func TestFlowBalances(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	for _, unit := range []struct{ name, column, family string }{
 		{"", "joules", "joules"}, {"co2e", "grams_co2e", "co2e_grams"}, {"cost", "cost_EUR", "energy_cost"},
 	} {
@@ -232,7 +232,7 @@ func TestFlowBalances(t *testing.T) {
 // the cells on the screen with the file.
 func TestWorkloadsShowWhatTheAPISays(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	for kind, by := range map[string]string{
 		"workload": "namespace, workload_kind, workload", "pod": "namespace, pod, pod_uid, workload_kind, workload", "namespace": "namespace", "vm": "vm, hypervisor", "unit": "unit",
 	} {
@@ -271,7 +271,7 @@ func TestWorkloadsShowWhatTheAPISays(t *testing.T) {
 // TestDetailShowsWhatTheAPISays goes from the table to the page of one workload.
 func TestDetailShowsWhatTheAPISays(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("workloads", "24h", "kind=workload"))
 	b.click(`.grid-body [role=row] a`)
 	b.settle()
@@ -305,7 +305,7 @@ func TestDetailShowsWhatTheAPISays(t *testing.T) {
 // between them, and a divisor that is wrong.
 func TestCompareShowsWhatTheAPISays(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
+	b := open(t, u.URL, desktop, `answer 4[0-9][0-9]`, `status of 4[0-9][0-9]`)
 	who := []string{"mode=periods", "kind=workload", "namespace=shop", "workload_kind=Deployment", "workload=frontend"}
 	b.visit(f.at("compare", "24h", who...))
 	energy := func(end time.Time) float64 {
@@ -347,7 +347,7 @@ func TestCompareShowsWhatTheAPISays(t *testing.T) {
 // every owner.
 func TestCarbonShowsWhatTheAPISays(t *testing.T) {
 	f, u := startFleet(t)
-	b := open(t, u.url, desktop)
+	b := open(t, u.URL, desktop)
 	b.visit(f.at("carbon", "24h"))
 	whole := u.value(`sum(increase(noether_node_co2e_grams_total[1d]))`, f.end)
 	var sum float64

@@ -26,6 +26,8 @@ import (
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"golang.org/x/crypto/bcrypt"
+
+	"noether/test/program"
 )
 
 // policy is the content security policy of the page: nothing of it may be
@@ -46,13 +48,13 @@ func TestBehindAProxy(t *testing.T) {
 			return startAgent(t, "--interval", "1s", "--store.path", t.TempDir(), "--store.interval", "1s", "--processes", "all", "--web.external-url", external)
 		}, func(view string) string { return "#/" + view + "?range=15m&refresh=0" }},
 		"the page over a Prometheus, path taken away": {true, func(t *testing.T, external string) *server {
-			return startUI(t, prometheus.url, "--step", "5m", "--web.external-url", external)
+			return startUI(t, prometheus.URL, "--step", "5m", "--web.external-url", external)
 		}, func(view string) string { return f.at(view, "24h") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			front := httptest.NewUnstartedServer(nil)
 			external := "http://" + front.Listener.Addr().String() + "/team/energy"
-			behind, err := url.Parse(c.start(t, external+"/").url)
+			behind, err := url.Parse(c.start(t, external+"/").URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,32 +168,32 @@ func TestPasswordAndCertificate(t *testing.T) {
 	file, client := webConfig(t, user, password)
 	f := theFleet(t)
 	prometheus := startPrometheus(t, "", f.data)
-	at := func() string { return "https://" + freeAddress(t) }
+	at := func() string { return "https://" + program.FreeAddress(t) }
 	agent, ui := at(), at()
 	a := startAt(t, client, agent, "/readyz", binary, "agent", "--listen", strings.TrimPrefix(agent, "https://"), "--interval", "1s", "--store.path", t.TempDir(), "--store.interval", "1s", "--web.config-file", file)
-	u := startAt(t, client, ui, "/readyz", binary, "ui", "--prometheus", prometheus.url, "--step", "5m", "--listen", strings.TrimPrefix(ui, "https://"), "--web.config-file", file)
+	u := startAt(t, client, ui, "/readyz", binary, "ui", "--prometheus", prometheus.URL, "--step", "5m", "--listen", strings.TrimPrefix(ui, "https://"), "--web.config-file", file)
 
 	transport := client.Transport.(*withPassword).next
 	for _, s := range []*server{a, u} {
 		for _, path := range []string{"/", "/plain", "/icon.svg", "/metrics", "/api/noether/v1/page", "/api/noether/v1/snapshot", "/api/noether/v1/check", "/api/noether/v1/forecast", "/api/v1/query?query=1", "/api/v1/labels", "/federate"} {
 			for name, who := range map[string]*withPassword{"nobody": {"", "", transport}, "a guess": {user, "guess", transport}} {
-				resp, err := (&http.Client{Transport: who}).Get(s.url + path)
+				resp, err := (&http.Client{Transport: who}).Get(s.URL + path)
 				if err != nil {
 					t.Fatal(err)
 				}
 				resp.Body.Close()
 				if resp.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Basic") {
-					t.Errorf("%s%s to %s: %s", s.url, path, name, resp.Status)
+					t.Errorf("%s%s to %s: %s", s.URL, path, name, resp.Status)
 				}
 			}
 		}
-		if resp, err := http.Get(strings.Replace(s.url, "https:", "http:", 1) + "/api/noether/v1/page"); err == nil {
+		if resp, err := http.Get(strings.Replace(s.URL, "https:", "http:", 1) + "/api/noether/v1/page"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				t.Errorf("%s answers without TLS", s.url)
+				t.Errorf("%s answers without TLS", s.URL)
 			}
 		}
-		resp, err := client.Get(s.url + "/")
+		resp, err := client.Get(s.URL + "/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,10 +212,10 @@ func TestPasswordAndCertificate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The browser asks without the password first, and is told to ask for it.
-			b := open(t, c.server.url, desktop, `answer 401`, `status of 401`)
+			b := open(t, c.server.URL, desktop, `answer 401`, `status of 401`)
 			_, err := chromedp.Call(b.ctx, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 			b.must(err)
-			b.do(chromedp.Navigate(strings.Replace(c.server.url, "://", "://"+user+":"+password+"@", 1) + "/" + c.hash("overview")))
+			b.do(chromedp.Navigate(strings.Replace(c.server.URL, "://", "://"+user+":"+password+"@", 1) + "/" + c.hash("overview")))
 			b.settle()
 			for _, v := range views() {
 				b.click(fmt.Sprintf(`nav[aria-label=Views] a[href^="#/%s"]`, v))
@@ -227,7 +229,7 @@ func TestPasswordAndCertificate(t *testing.T) {
 					t.Errorf("%s: %q", v, words)
 				}
 			}
-			if log := c.server.log.String(); strings.Contains(log, password) {
+			if log := c.server.Log.String(); strings.Contains(log, password) {
 				t.Error("the password is in the log")
 			}
 		})

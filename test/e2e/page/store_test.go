@@ -55,7 +55,7 @@ func TestHistoryOfAnAgent(t *testing.T) {
 	fill(t, dir, end)
 	a := startAgent(t, "--interval", "1s", "--store.path", dir)
 	f := &fleet{end: end}
-	b := open(t, a.url, desktop)
+	b := open(t, a.URL, desktop)
 	for _, v := range views() {
 		b.visit(f.at(v, "7d", "node=worker-1"))
 		b.innocent()

@@ -21,11 +21,11 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"noether/test/program"
 )
 
-// patience is how long a test waits for what must happen; it is far more than
-// that takes, so that a busy machine fails no test.
-const patience = 60 * time.Second
+const patience = program.Patience
 
 // size is that of a window, in CSS pixels.
 type size struct{ width, height int64 }

@@ -13,7 +13,7 @@ func views() []string {
 func TestViewsOfAnAgent(t *testing.T) {
 	a := startAgent(t, "--interval", "1s", "--store.path", t.TempDir(), "--store.interval", "1s", "--processes", "all")
 	burn(t, "burner")
-	b := open(t, a.url, desktop)
+	b := open(t, a.URL, desktop)
 	for _, v := range views() {
 		b.visit("#/" + v + "?range=15m&refresh=0")
 		b.shot("agent-" + v)
@@ -24,8 +24,8 @@ func TestViewsOfAnAgent(t *testing.T) {
 // two nodes.
 func TestViewsOfAFleet(t *testing.T) {
 	f := theFleet(t)
-	u := startUI(t, startPrometheus(t, "", f.data).url, "--step", "5m")
-	b := open(t, u.url, desktop)
+	u := startUI(t, startPrometheus(t, "", f.data).URL, "--step", "5m")
+	b := open(t, u.URL, desktop)
 	for _, v := range views() {
 		b.visit(f.at(v, "24h"))
 		b.image("page-" + v)
