@@ -65,7 +65,7 @@ func Open(ctx context.Context, env sensor.Env) (sensor.Sensor, error) {
 	}}
 	if _, err := m.Read(ctx, nil); err != nil {
 		_ = m.Close() // it was only read
-		return nil, refusal(err)
+		return nil, refusal(m.path, err)
 	}
 	return m, nil
 }
@@ -231,11 +231,11 @@ func absence(sys, class string) error {
 }
 
 // refusal says why the meter could not be read.
-func refusal(err error) error {
+func refusal(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return &probe.Error{
 			Status: probe.Forbidden,
-			Remedy: "the kernel lets everybody read it: sudo chmod a+r the file, or run as root",
+			Remedy: "the kernel lets everybody read it, so somebody has closed it: sudo chmod a+r " + path,
 			Err:    err,
 		}
 	}
