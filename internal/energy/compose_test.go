@@ -142,6 +142,11 @@ func TestCompose(t *testing.T) {
 			[]amounts{{GPU: 30}},
 		},
 		{
+			"the first of two meters of everything counts", append(slices.Clip(bmc), Zone{Sensor: "acpi", Name: "platform", Domain: Platform, Kind: Gauge}),
+			[][]ZoneDelta{done(100, 0, 0, 30, 200, 100, 300, 290), without(6, done(100, 0, 0, 30, 200, 100, 0, 290))},
+			[]amounts{{CPU: 100, Memory: 30, Other: 170}, {CPU: 100, Memory: 30}},
+		},
+		{
 			"a platform meter alone is all other", bmc[6:],
 			[][]ZoneDelta{done(400)},
 			[]amounts{{Other: 400}},
