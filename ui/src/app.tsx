@@ -5,7 +5,7 @@ import { loads, useData } from './lib/data';
 import { watts } from './lib/format';
 import { fromSeries, fromSnapshot, qualityOf, total, type Now, type Snapshot } from './lib/now';
 import { node as nodeQueries, nodes as nodesQuery } from './lib/queries';
-import { formatDuration, parseSpan, resolve, type Span } from './lib/range';
+import { formatDuration, parseSpan, resolve, settled, type Span } from './lib/range';
 import { common, href, navigate, useRoute } from './lib/route';
 import { useServer } from './lib/server';
 import { keep, kept, setTheme, theme as storedTheme, themes, type Theme } from './lib/theme';
@@ -89,7 +89,12 @@ export function App() {
   const info = server.info;
   const scopeNode = params.node ?? '';
 
-  const nowTime = Math.floor(tick / 1000 + server.skew);
+  // A long range moves on less often than the clock; people who ask are obeyed.
+  const ends = useRef({ at: 0, by: '' });
+  const clock = Math.floor(tick / 1000 + server.skew);
+  const by = `${round}/${span.seconds}/${span.end}/${server.skew}`;
+  if (ends.current.by !== by || !settled(ends.current.at, clock, span.seconds)) ends.current = { at: clock, by };
+  const nowTime = ends.current.at;
   const range = useMemo(() => (info ? resolve(span, info, nowTime) : null), [info?.step_seconds, info?.long?.step_seconds, span.seconds, span.end, nowTime]);
   const again = useCallback(() => {
     setRound((n) => n + 1);

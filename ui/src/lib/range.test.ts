@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { before, formatDuration, parseDuration, parseSpan, resolve } from './range';
+import { before, formatDuration, parseDuration, parseSpan, resolve, settled } from './range';
 import { back, between, formatRefresh, forward, fromLocal, local, parseRefresh, spanName, wider, zoomed } from './time';
 import type { PageInfo } from './types';
 
@@ -73,5 +73,10 @@ describe('the time picker', () => {
   it('reads how often to refresh', () => {
     expect([undefined, 'off', '0', '5', '15s', '5m', '1', 'x', '-3'].map((x) => parseRefresh(x))).toEqual([15, 0, 0, 5, 15, 300, 15, 15, 15]);
     expect([0, 5, 60, 300].map(formatRefresh)).toEqual(['off', '5s', '1m', '5m']);
+  });
+  it('moves on no more often than it makes a difference', () => {
+    const stays = (length: string, since: number) => settled(now - since, now, parseDuration(length)!);
+    expect([['15m', 1], ['1h', 1], ['24h', 18], ['7d', 120], ['15d', 120], ['7d', -1]].map(([l, s]) => stays(l as string, s as number))).toEqual(Array(6).fill(false));
+    expect([['24h', 15], ['7d', 0], ['7d', 119], ['15d', 119]].map(([l, s]) => stays(l as string, s as number))).toEqual(Array(4).fill(true));
   });
 });

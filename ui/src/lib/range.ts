@@ -67,5 +67,11 @@ export function resolve(span: Span, info: PageInfo, now: number, points = 240): 
   return { start: end - span.seconds, end, seconds: span.seconds, live, step, window: Math.max(step, 4 * sample), long };
 }
 
+// settled says whether a live range that ended at a time may go on to end there,
+// now that the clock says now. What moves a chart by less than a pixel is not
+// worth asking everything anew, least of all of the machine that is measured: a
+// week moves on every two minutes.
+export const settled = (end: number, now: number, seconds: number): boolean => now >= end && now - end < Math.min(120, seconds / 5000);
+
 // before is the span of equal length that ends where r starts.
 export const before = (r: Range): Range => ({ ...r, start: r.start - r.seconds, end: r.start, live: false });
