@@ -31,9 +31,9 @@ func newCheck(p *process) *cobra.Command {
 		Use:   "check",
 		Short: "Say what can be measured here, what cannot, why, and what mends it",
 		Long: `check tries every energy sensor, every source of CPU time, whoever tells the names
-of pods and containers, and what turns energy into CO2e and money, and says for
-each whether it works, is absent, forbidden, masked or broken, why, and what mends
-it. Providers of carbon intensity are asked only if they are set. It measures for
+of pods and containers, and what turns energy into CO2e and money, looks at the
+history without opening it, and says for each whether it works, is absent,
+forbidden, masked or broken, why, and what mends it. Providers of carbon intensity are asked only if they are set. It measures for
 a second and ends with what the agent would do here, with the same flags,
 variables and file.
 
@@ -65,7 +65,7 @@ func checkSettings() []string {
 		"config", "listen", "web.config-file", "interval", "keep-finished", "processes", "sensor", "usage", "policy", "node-name",
 		"kube-source", "kube-config", "kube-kubelet-url", "kube-kubelet-ca", "kube-token-file", "kube-pod-labels", "container-names",
 		"root", "procfs", "sysfs", "cgroupfs", "model.idle-watts", "model.max-watts", "model.tdp-watts",
-		"redfish.url", "redfish.credentials-file", "redfish.ca-file", "redfish.chassis", "redfish.interval", "log.level", "log.format",
+		"redfish.url", "redfish.credentials-file", "redfish.ca-file", "redfish.chassis", "redfish.interval", "store.path", "log.level", "log.format",
 	}, siteSettings()...)
 }
 
@@ -77,6 +77,7 @@ type report struct {
 	Usage    []verdict `json:"usage"`
 	Names    []verdict `json:"names"` // of pods and containers
 	Site     []verdict `json:"site"`  // what turns energy into CO2e and money
+	Store    []verdict `json:"store"` // the history
 	Agent    outlook   `json:"agent"`
 }
 
@@ -169,6 +170,9 @@ func (r *report) lookAround(ctx context.Context, p *process, cfg *config.Config)
 		}
 		r.Site = append(r.Site, known)
 	}
+	kept := verdictOf(probeHistory(p, cfg))
+	kept.Chosen = kept.Status == probe.Works.String()
+	r.Store = []verdict{kept}
 }
 
 func verdictOf(v probe.Verdict) verdict {
@@ -292,6 +296,7 @@ func (r *report) write(w io.Writer, columns int) error {
 	t.verdicts("Where CPU time comes from", r.Usage)
 	t.verdicts("Where names of pods and containers come from", r.Names)
 	t.verdicts("What turns energy into CO2e and money", r.Site)
+	t.verdicts("Where history is kept", r.Store)
 	t.heading("What the agent would do here")
 	o := &r.Agent
 	if !o.Energy {

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/storage"
 	"golang.org/x/sys/unix"
@@ -13,6 +16,7 @@ import (
 	"noether/internal/agent"
 	"noether/internal/config"
 	"noether/internal/export"
+	"noether/internal/probe"
 	"noether/internal/snapshot"
 	"noether/internal/store"
 	"noether/internal/web/promapi"
@@ -51,6 +55,46 @@ func openHistory(p *process, cfg *config.Config, about export.About, log *slog.L
 	return &history{store: s}
 }
 
+// probeHistory says how the history would do, and makes nothing.
+func probeHistory(p *process, cfg *config.Config) probe.Verdict {
+	v := probe.Verdict{Name: "history"}
+	dir, off, asked := cfg.Directory(p.getenv, os.Geteuid() == 0)
+	if off != "" {
+		v.Status, v.Reason = probe.Absent, off
+		return v
+	}
+	f := store.Look(dir)
+	v.Reason, v.Remedy = f.Reason, f.Remedy
+	switch {
+	case f.State == store.Failed && strings.Contains(f.Reason, fs.ErrPermission.Error()):
+		v.Status = probe.Forbidden
+		if !asked {
+			v.Remedy = "set --store.path to a directory that the agent may write"
+		}
+		return v
+	case f.State != store.Ready:
+		v.Status = probe.Broken
+		return v
+	}
+	v.Status = probe.Works
+	if f.New {
+		v.Reason = "there is none yet: the agent makes it in " + dir
+		return v
+	}
+	about := fmt.Sprintf("%.1f MB in %s, %d blocks", float64(f.Bytes)/1e6, dir, f.Blocks)
+	if f.Holder != "" {
+		about += ", in use by " + f.Holder
+	}
+	if n := len(f.Aside); n > 0 {
+		about += fmt.Sprintf("; %d parts were put aside, the last because: %s", n, f.Aside[n-1].Reason)
+	}
+	if v.Reason != "" {
+		about += "; " + v.Reason
+	}
+	v.Reason = about
+	return v
+}
+
 // writable makes a directory and tells whether it can be written.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -69,6 +113,10 @@ func (h *history) offer(s *snapshot.Snapshot) {
 	}
 }
 
+// historyEnds is how long the end of the agent waits for the history, which
+// itself waits up to five seconds for queries: a disk may never answer.
+const historyEnds = 15 * time.Second
+
 // run keeps the history until stop is called, which waits until it is closed.
 func (h *history) run(ctx context.Context, log *slog.Logger) (stop func()) {
 	if h.store == nil {
@@ -84,7 +132,11 @@ func (h *history) run(ctx context.Context, log *slog.Logger) (stop func()) {
 	}()
 	return func() {
 		cancel()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(historyEnds):
+			log.WarnContext(ctx, "the history does not end: the agent ends without it; nothing that was written is lost")
+		}
 	}
 }
 

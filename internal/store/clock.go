@@ -7,13 +7,18 @@ import "time"
 // when it is after the last sample and agrees with the monotonic clock; after
 // that every other needs to be told by three writes in a row that agree with
 // each other. Then a jump forwards is followed. A jump backwards is waited for
-// if it is short, and else the samples that lie in its future are cut away.
+// if it is short, and else the samples that lie in its future are cut away. At
+// the start it is waited for longer: a machine whose clock has no battery begins
+// in the past, and is told the time when its network is up.
 const (
 	// leap is by how much the wall clock may get ahead of the monotonic one
 	// between two writes and be believed at once: corrections by NTP, short naps.
 	leap = 10 * time.Minute
 	// patience is the longest time without samples after a jump backwards.
 	patience = 10 * time.Minute
+	// unset is how long a clock that is behind the history at the start may take
+	// to be set.
+	unset = time.Hour
 	// witnesses is how many writes have to agree on another time.
 	witnesses = 3
 )
@@ -38,6 +43,8 @@ type clock struct {
 	grid time.Time // a time on the present grid of this run; zero before its first sample
 	slot int64     // of the last sample on the grid
 
+	behind time.Time // what the monotonic clock said when a time before the last sample was first told at the start
+
 	other struct { // a time that is not believed yet
 		at, mono time.Time
 		told     int
@@ -61,10 +68,13 @@ func (c *clock) judge(t, mono time.Time, tick time.Duration) (verdict, time.Time
 	if o.told++; o.told < witnesses {
 		return doubt, time.Time{}
 	}
+	if c.mono.IsZero() && c.behind.IsZero() {
+		c.behind = mono
+	}
 	switch {
 	case t.After(c.last):
 		return take, t
-	case c.last.Sub(t) <= patience:
+	case c.last.Sub(t) <= patience, c.mono.IsZero() && mono.Sub(c.behind) < unset:
 		o.told = witnesses - 1 // the same answer until it is after the last sample
 		return doubt, time.Time{}
 	default:

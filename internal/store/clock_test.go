@@ -39,7 +39,9 @@ func TestClock(t *testing.T) {
 		"a long way back that is taken back":                {15 * s, 0, []step{{0, 0, take}, {-time.Hour, 15 * s, doubt}, {15 * s, 15 * s, doubt}, {time.Hour + 15*s, 15 * s, take}}},
 		"a run long after the last one":                     {15 * s, -300 * time.Hour, []step{{0, 0, take}}},
 		"a run so late that all would be deleted":           {15 * s, -400 * time.Hour, []step{{0, 0, doubt}, {15 * s, 15 * s, doubt}, {15 * s, 15 * s, take}}},
-		"a history that ends in the future":                 {15 * s, 400 * time.Hour, []step{{0, 0, doubt}, {15 * s, 15 * s, doubt}, {15 * s, 15 * s, cut}}},
+		"a history that ends in the future":                 {15 * s, 400 * time.Hour, append(regular(3+240-1, 15*s, doubt), step{15 * s, 15 * s, cut})},
+		"a clock without a battery, set after a while":      {15 * s, 400 * time.Hour, append(regular(200, 15*s, doubt), step{401 * time.Hour, 15 * s, take}, step{15 * s, 15 * s, take})},
+		"a clock without a battery, set later than that":    {time.Minute, 400 * time.Hour, append(regular(3+60-1, time.Minute, doubt), step{time.Minute, time.Minute, cut})},
 		"a history that ends in a minute":                   {15 * s, 40 * s, append([]step{{0, 0, doubt}, {15 * s, 15 * s, doubt}, {15 * s, 15 * s, doubt}, {15 * s, 15 * s, take}}, regular(3, 15*s, take)...)},
 	} {
 		t.Run(name, func(t *testing.T) {

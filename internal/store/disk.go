@@ -25,6 +25,7 @@ const (
 	databaseDir = "history"
 	asideDir    = "aside"
 	reasonFile  = "reason.txt"
+	lockFile    = "lock"
 	asides      = 4 // how many are kept; the oldest goes
 )
 
@@ -92,17 +93,21 @@ func noRoom(path string, need int64) error {
 // that a Prometheus would lock, and is taken before anything there is touched:
 // opening it removes what another process is about to write.
 func lock(dir string) (*os.File, error) {
-	name := filepath.Join(dir, "lock")
+	name := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("lock the history: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder := "another process"
-		if pid, _ := os.ReadFile(name); len(pid) > 0 && len(pid) < 12 {
-			holder = "process " + strings.TrimSpace(string(pid))
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for range 5 { // Look has it for an instant
+		if err == nil {
+			break
 		}
-		err = fmt.Errorf("lock the history in %s: it is in use by %s: %w", dir, holder, err)
+		time.Sleep(10 * time.Millisecond)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		err = fmt.Errorf("lock the history in %s: it is in use by %s: %w", dir, nameHolder(name), err)
 		return nil, &trouble{Failed, errors.Join(err, f.Close()), "give each agent a store.path of its own, or end the other", true}
 	}
 	if err := f.Truncate(0); err == nil {
