@@ -148,7 +148,7 @@ extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __weak __ksym;
 struct bpf_iter_css {
 	u64 opaque[3];
 } __attribute__((aligned(8)));
-enum { BPF_CGROUP_ITER_DESCENDANTS_PRE = 2 }; /* include/uapi/linux/bpf.h */
+enum { BPF_CGROUP_ITER_DESCENDANTS_POST = 3 }; /* include/uapi/linux/bpf.h */
 enum { CSS_ONLINE = 1 << 1 };                 /* include/linux/cgroup-defs.h */
 extern int bpf_iter_css_new(struct bpf_iter_css *it, struct cgroup_subsys_state *start, unsigned int flags) __weak __ksym;
 extern struct cgroup_subsys_state *bpf_iter_css_next(struct bpf_iter_css *it) __weak __ksym;

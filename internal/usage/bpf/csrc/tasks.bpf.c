@@ -294,7 +294,8 @@ int count(struct walk_args *args)
 		bpf_rcu_read_unlock();
 		return 1;
 	}
-	bpf_iter_css_new(&it, &root->self, BPF_CGROUP_ITER_DESCENDANTS_PRE);
+	/* Children before their parents, as user space reads files. */
+	bpf_iter_css_new(&it, &root->self, BPF_CGROUP_ITER_DESCENDANTS_POST);
 	while ((css = bpf_iter_css_next(&it))) {
 		struct group_record *r;
 		u32 at = count;
