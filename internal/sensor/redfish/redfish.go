@@ -41,6 +41,7 @@ const (
 const (
 	leastHold = 30 * time.Second // how long an answer is good, at least
 	replan    = 15 * time.Minute // how often it is asked again which readings there are
+	patience  = 4                // failures before it is asked less often
 	most      = time.Minute      // between two attempts at a BMC that is away
 	longest   = 2 * time.Minute  // of one attempt
 	// A BMC that refuses a password may lock the account, or the address, after
@@ -243,13 +244,14 @@ func (m *meter) firstWait() time.Duration {
 	return 0
 }
 
-// backOff returns how long to wait after a number of failures in a row.
+// backOff returns how long to wait after a number of failures in a row: no
+// longer than usual after the first few, while the last answer is good.
 func backOff(err error, interval time.Duration, failures int) time.Duration {
-	wait, limit := interval, max(most, interval)
+	wait, limit, doublings := interval, max(most, interval), failures-patience
 	if known, ok := errors.AsType[*probe.Error](err); ok && known.Status == probe.Forbidden {
-		wait, limit = leastRefused, mostRefused
+		wait, limit, doublings = leastRefused, mostRefused, failures-1
 	}
-	return min(wait<<min(failures-1, 10), limit)
+	return min(wait<<min(max(doublings, 0), 10), limit)
 }
 
 // poll asks once, and keeps what it hears.

@@ -575,11 +575,13 @@ func TestBackOff(t *testing.T) {
 		want     time.Duration
 	}{
 		{away, 5 * time.Second, 1, 5 * time.Second},
-		{away, 5 * time.Second, 3, 20 * time.Second},
-		{away, 5 * time.Second, 5, time.Minute},
+		{away, 5 * time.Second, 4, 5 * time.Second},
+		{away, 5 * time.Second, 6, 20 * time.Second},
+		{away, 5 * time.Second, 8, time.Minute},
 		{away, 5 * time.Second, 1_000_000, time.Minute},
 		{away, 5 * time.Minute, 7, 5 * time.Minute},
 		{refused, time.Second, 1, time.Minute},
+		{refused, time.Second, 2, 2 * time.Minute},
 		{refused, time.Second, 99, 15 * time.Minute},
 	} {
 		if got := backOff(tt.err, tt.interval, tt.failures); got != tt.want {
