@@ -81,7 +81,10 @@ func probeHistory(p *process, cfg *config.Config) probe.Verdict {
 		v.Reason = "there is none yet: the agent makes it in " + dir
 		return v
 	}
-	about := fmt.Sprintf("%.1f MB in %s, %d blocks", float64(f.Bytes)/1e6, dir, f.Blocks)
+	about := fmt.Sprintf("%d kB in %s, %d blocks", (f.Bytes+999)/1000, dir, f.Blocks)
+	if f.Bytes >= 1e6 {
+		about = fmt.Sprintf("%.1f MB in %s, %d blocks", float64(f.Bytes)/1e6, dir, f.Blocks)
+	}
 	if f.Holder != "" {
 		about += ", in use by " + f.Holder
 	}

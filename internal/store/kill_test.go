@@ -47,7 +47,7 @@ func writeBlocksUntilKilled(dir string) {
 // unfinished returns what a compaction that is under way, or was killed, has in
 // the directory of a database: blocks that come and go, and checkpoints of the log.
 func unfinished(dir string) (list []string) {
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && strings.Contains(d.Name(), ".tmp") {
 			list = append(list, d.Name())
 			return fs.SkipDir

@@ -71,7 +71,7 @@ func (f Found) trouble(path string, err error) Found {
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 // Arguments of faccessat(2), which package syscall does not name.

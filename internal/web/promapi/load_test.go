@@ -63,11 +63,11 @@ func TestSlowReadersHoldNoSlot(t *testing.T) {
 	s := withSmallBuffers(t, served(t, openStore(t), Limits{Queries: 1}))
 	var all []*http.Response
 	for range 6 {
-		r := slow(t, s, large)
+		r := slow(t, s, large) //nolint:bodyclose // the connection is closed
 		if r.StatusCode != http.StatusOK || r.ContentLength < 2<<20 {
 			t.Fatalf("%s, %d bytes", r.Status, r.ContentLength)
 		}
-		all = append(all, r) //nolint:bodyclose // the connection is closed
+		all = append(all, r)
 	}
 	if w := ask(t, s.Config.Handler, "GET /api/v1/query?query=odd"); w.Code != http.StatusOK {
 		t.Errorf("while six read slowly: %d %s", w.Code, w.Body)
@@ -82,7 +82,7 @@ func TestSlowReadersHoldNoSlot(t *testing.T) {
 // What is more than may be kept is sent while its query is open, but not for ever.
 func TestASlowReaderOfTooMuchIsCutOff(t *testing.T) {
 	s := withSmallBuffers(t, served(t, openStore(t), Limits{Queries: 1, Kept: 1 << 20, Send: 50 * time.Millisecond, Wait: time.Minute}))
-	r := slow(t, s, large)
+	r := slow(t, s, large) //nolint:bodyclose // the connection is closed
 	if r.ContentLength != -1 {
 		t.Errorf("%d bytes were kept", r.ContentLength)
 	}

@@ -18,6 +18,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -360,6 +361,7 @@ func faultOf(err error, l Limits) *fault {
 		late     promql.ErrQueryTimeout
 		tooMany  promql.ErrTooManySamples
 		ofStore  promql.ErrStorage
+		bug      runtime.Error // also memory whose file the disk does not give
 		narrower = "ask for fewer series (name labels), a shorter time, or a longer step"
 	)
 	switch {
@@ -375,6 +377,8 @@ func faultOf(err error, l Limits) *fault {
 		return &fault{canceled, err}
 	case errors.As(err, &ofStore):
 		return &fault{internal, err}
+	case errors.As(err, &bug):
+		return &fault{internal, errors.New("the history cannot be read, or there is a bug: the log of the agent says more")}
 	}
 	return &fault{execution, err}
 }

@@ -3,6 +3,7 @@ package promapi
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -509,6 +510,28 @@ func TestAPanicIsAnErrorWithoutDetails(t *testing.T) {
 		w := ask(t, h, "GET /api/v1/query?query=up")
 		if w.Code != 500 || !json.Valid(w.Body.Bytes()) || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+// unreadable is a store whose files cannot be read where they are mapped.
+type unreadable struct{ storage.Querier }
+
+func (unreadable) Select(context.Context, bool, *storage.SelectHints, ...*labels.Matcher) storage.SeriesSet {
+	var page *[4096]byte
+	page[0]++
+	return nil
+}
+
+func TestAFaultIsAnErrorWithoutDetails(t *testing.T) {
+	h := served(t, storage.QueryableFunc(func(int64, int64) (storage.Querier, error) {
+		return unreadable{storage.NoopQuerier()}, nil
+	}), Limits{Queries: 1})
+	for range 2 { // the slot is free again
+		for _, path := range []string{"/api/v1/query?query=up", "/api/v1/series?match[]=up", "/federate?match[]=up"} {
+			if w := ask(t, h, "GET "+path); w.Code != 500 || strings.Contains(w.Body.String(), "memory") || !strings.Contains(w.Body.String(), "the log of the agent says more") {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
 		}
 	}
 }
