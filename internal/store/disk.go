@@ -99,11 +99,13 @@ func lock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock the history: %w", err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
 	for range 5 { // Look has it for an instant
 		if err == nil {
 			break
 		}
-		<-time.After(10 * time.Millisecond)
+		<-again.C
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	if err != nil {

@@ -390,3 +390,59 @@ func agree(t *testing.T, what string, ours, theirs values) int {
 	}
 	return len(ours)
 }
+
+// stateOf returns what an agent says about its history.
+func (a *agent) stateOf() (state, reason string) {
+	a.t.Helper()
+	response, err := http.Get("http://" + a.address + "/api/noether/v1/check")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Store struct{ State, Reason string }
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
+		a.t.Fatalf("%s: %v", response.Status, err)
+	}
+	return answer.Store.State, answer.Store.Reason
+}
+
+// Whose history is deleted under it, or can be written no more, goes on
+// measuring and says why there is no history; noether check says it too.
+func TestTheHistoryIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		take   func(dir string) error
+		reason string
+	}{
+		"deleted": {func(dir string) error { return os.RemoveAll(dir) }, "no such file or directory"},
+		"a file in its place": {func(dir string) error {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+			return os.WriteFile(dir, nil, 0o600)
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "history")
+			a := start(t, "--sensor", "model", "--interval", "1s", "--store.path", dir, "--store.interval", "1s")
+			a.await("a history", func() bool { state, _ := a.stateOf(); return state == "ready" })
+			out, err := exec.Command(binary, "check", "--store.path", dir).CombinedOutput()
+			if want := "in use by process " + strconv.Itoa(a.cmd.Process.Pid); err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), want) {
+				t.Errorf("check does not say %q: %v\n%s", want, err, out)
+			}
+			if err := c.take(dir); err != nil {
+				t.Fatal(err)
+			}
+			a.await("what became of it", func() bool {
+				state, reason := a.stateOf()
+				return state == "failed" && strings.Contains(reason, c.reason)
+			})
+			for range 3 {
+				a.next() // a tick, whose books balance
+			}
+		})
+	}
+}

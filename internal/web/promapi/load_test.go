@@ -67,7 +67,7 @@ func TestSlowReadersHoldNoSlot(t *testing.T) {
 		if r.StatusCode != http.StatusOK || r.ContentLength < 2<<20 {
 			t.Fatalf("%s, %d bytes", r.Status, r.ContentLength)
 		}
-		all = append(all, r)
+		all = append(all, r) //nolint:bodyclose // likewise
 	}
 	if w := ask(t, s.Config.Handler, "GET /api/v1/query?query=odd"); w.Code != http.StatusOK {
 		t.Errorf("while six read slowly: %d %s", w.Code, w.Body)
