@@ -62,10 +62,10 @@ export const node = {
   // watts over time, by component
   history: (s: Scope): string => `sum by (component) (rate(${metric(s, 'node_joules_total', true)}${selector(s)}[${duration(s.range.window)}]))`,
   gramsHistory: (s: Scope): string => `sum by (phase) (rate(${metric(s, 'node_co2e_grams_total', true)}${selector(s)}[${duration(s.range.window)}])) * 3600`,
-  // what is paid less what is earned, an hour; nobody may ever have earned anything
+  // what is paid less what is earned, an hour; each has the other beside it (docs/metrics.md)
   costHistory: (s: Scope): string => {
     const rate = (family: string): string => `sum by (currency) (rate(${metric(s, family, true)}${selector(s)}[${duration(s.range.window)}]))`;
-    return `(${rate('node_energy_cost_total')} - (${rate('node_energy_credit_total')} or ${rate('node_energy_cost_total')} * 0)) * 3600`;
+    return `(${rate('node_energy_cost_total')} - ${rate('node_energy_credit_total')}) * 3600`;
   },
 };
 
@@ -91,7 +91,7 @@ export const owners = {
   costHistory: (s: Scope, kind: Kind, extra: string[] = [], ...matchers: string[]): string => {
     const rate = (money: string): string =>
       `sum ${by(['currency', ...extra])} (rate(${metric(s, `${kinds[kind].family}_energy_${money}_total`, kinds[kind].copied)}${selector(s, kinds[kind].where, ...matchers)}[${duration(s.range.window)}]))`;
-    return `(${rate('cost')} - (${rate('credit')} or ${rate('cost')} * 0)) * 3600`;
+    return `(${rate('cost')} - ${rate('credit')}) * 3600`;
   },
 };
 
