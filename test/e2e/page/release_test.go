@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"noether/internal/probe"
+	"noether/internal/snapshot"
 	"noether/internal/unit"
 	"noether/internal/workload"
 	"noether/test/script"
@@ -98,7 +99,11 @@ func theRelease(t *testing.T) *released {
 		Name: "worker-1", CPUs: 16, Begin: begin, Tick: fleetStep,
 		Power:    func(time.Time) unit.Power { return 120 * unit.Watt },
 		Verdicts: []probe.Verdict{{Name: "powercap", Status: probe.Works}},
-		Site:     machineOf("worker-1", 1, nil, begin).Site,
+		Site: func(now time.Time) snapshot.Site { // both days alike, whichever they are
+			s := machineOf("worker-1", 1, nil, begin).Site(time.Date(2026, time.March, 2, now.Hour(), now.Minute(), 0, 0, time.UTC))
+			s.Grid.Updated = now.Truncate(time.Hour)
+			return s
+		},
 	}
 	pods := map[string]*workload.PodFacts{}
 	all := services(ticks)
