@@ -201,21 +201,25 @@ func (l *lab) testLookups(t *testing.T) {
 	}
 	started := time.Since(start)
 	kubeletNamed, _ := requests(l.kubelet, "kubelet")
-	quiet := time.Now()
-	time.Sleep(20 * time.Second)
-	apiAfter, _ := requests(l.api, "api")
-	kubeletAfter, bytesAfter := requests(l.kubelet, "kubelet")
-	minutes := time.Since(quiet).Minutes()
-	t.Logf("api: %.0f requests; kubelet: %.0f requests while fifty pods came in %v, then %.0f in %.2f minutes; %.0f kB in all",
-		apiAfter-apiBefore, kubeletNamed-kubeletBefore, started.Round(time.Second), kubeletAfter-kubeletNamed, minutes, (bytesAfter-bytesBefore)/1e3)
-	if got := apiAfter - apiBefore; got > 5 {
-		t.Errorf("the watch of the API made %.0f requests", got)
-	}
 	if got := kubeletNamed - kubeletBefore; got > 10+2*started.Seconds() {
 		t.Errorf("the kubelet was asked %.0f times in %v", got, started)
 	}
-	if got := (kubeletAfter - kubeletNamed) / minutes; got > 30 {
-		t.Errorf("the kubelet is asked %.0f times a minute for sandboxes that have no name", got)
+	// A sandbox is asked for a second time when it is a while old, and then no more.
+	eventually(t, "nobody asks for sandboxes that have no name", func() error {
+		before, _ := requests(l.kubelet, "kubelet")
+		time.Sleep(20 * time.Second)
+		after, bytesAfter := requests(l.kubelet, "kubelet")
+		t.Logf("kubelet: %.0f requests while fifty pods came in %v, %.0f since; %.0f in the last 20 s; %.0f kB in all",
+			kubeletNamed-kubeletBefore, started.Round(time.Second), after-kubeletNamed, after-before, (bytesAfter-bytesBefore)/1e3)
+		if after-before > 4 { // one or two pods of CronJobs come in that time
+			return fmt.Errorf("the kubelet was asked %.0f times in 20 s", after-before)
+		}
+		return nil
+	})
+	apiAfter, _ := requests(l.api, "api")
+	t.Logf("api: %.0f requests", apiAfter-apiBefore)
+	if got := apiAfter - apiBefore; got > 5 {
+		t.Errorf("the watch of the API made %.0f requests", got)
 	}
 	p := l.kubelet.page(t)
 	complain(t, l.knownNow(t).contradictions(p))

@@ -17,9 +17,12 @@ import (
 
 // witness reads the kernel's own counters of CPU time of every pod and
 // container, again and again, so that what a pod used is known after its
-// cgroup is gone. It shares no code with the agent.
+// cgroup is gone, but for the end since it was last read: of a pod that uses a
+// tenth of a CPU for five seconds, looked at every 200 ms, that is 2 %. It
+// shares no code with the agent.
 type witness struct {
-	root string // of the hierarchy that counts CPU time
+	root string            // of the hierarchy that counts CPU time
+	dirs map[string]string // names of those there were, by directory
 	mu   sync.Mutex
 	used map[string][]reading // by uid of a pod, dashed, or id of a container
 }
@@ -42,14 +45,17 @@ func watch(t *testing.T) *witness {
 	if root == "" {
 		t.Fatal("there is no cgroup hierarchy that counts CPU time")
 	}
-	w := &witness{root: root, used: map[string][]reading{}}
+	w := &witness{root: root, dirs: map[string]string{}, used: map[string][]reading{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(200 * time.Millisecond)
+		ticker := time.NewTicker(25 * time.Millisecond)
 		defer ticker.Stop()
-		for {
+		for n := 0; ; n++ {
+			if n%8 == 0 {
+				w.find()
+			}
 			w.look()
 			select {
 			case <-ctx.Done():
@@ -62,9 +68,8 @@ func watch(t *testing.T) *witness {
 	return w
 }
 
-// look reads every counter once. A cgroup that vanishes meanwhile keeps what
-// was read of it before.
-func (w *witness) look() {
+// find lists the cgroups of pods and containers that there are.
+func (w *witness) find() {
 	for _, top := range []string{"kubepods", "kubepods.slice"} {
 		filepath.WalkDir(filepath.Join(w.root, top), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.IsDir() {
@@ -73,17 +78,26 @@ func (w *witness) look() {
 				}
 				return err
 			}
-			name := cgroupName(d.Name())
-			if name == "" {
-				return nil
-			}
-			if used, err := cpuTime(path); err == nil {
-				w.mu.Lock()
-				w.used[name] = append(w.used[name], reading{time.Now(), used})
-				w.mu.Unlock()
+			if name := cgroupName(d.Name()); name != "" {
+				w.dirs[path] = name
 			}
 			return nil
 		})
+	}
+}
+
+// look reads every counter once. A cgroup that vanishes meanwhile keeps what
+// was read of it before.
+func (w *witness) look() {
+	for path, name := range w.dirs {
+		used, err := cpuTime(path)
+		if err != nil {
+			delete(w.dirs, path)
+			continue
+		}
+		w.mu.Lock()
+		w.used[name] = append(w.used[name], reading{time.Now(), used})
+		w.mu.Unlock()
 	}
 }
 
